@@ -1,0 +1,1 @@
+"""Pure rules and message types. Imports the standard library only."""

@@ -1,0 +1,162 @@
+"""One vocabulary of errors, each with a stable code.
+
+Two translators turn them into what the outside sees: `api/problems.py` (HTTP) and `activities/errors.py` (Temporal).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class HoldfastError(Exception):
+    """The root of every error we raise on purpose.
+
+    `code` is stable and machine-readable, `status` the HTTP status it answers with, `detail` a sentence that names the
+    field and the fix, `extra` further members of the problem document (RFC 9457), `retry_after` seconds.
+    """
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Something went wrong"
+
+    def __init__(self, detail: str = "", *, retry_after: int | None = None, **extra: Any) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.retry_after = retry_after
+        self.extra: Mapping[str, Any] = extra
+
+
+class BadRequest(HoldfastError):
+    """The request cannot be read: bad JSON, or a header that must be there is missing."""
+
+    code, status, title = "bad_request", 400, "The request cannot be read"
+
+
+class MissingIdempotencyKey(BadRequest):
+    """Start, extend, confirm, cancel and their like need an Idempotency-Key."""
+
+    code, title = "idempotency_key_missing", "An Idempotency-Key header is required"
+
+
+class Unauthorized(HoldfastError):
+    """No token, or one that is not good. The answer never says which rule it broke."""
+
+    code, status, title = "unauthorized", 401, "A valid access token is required"
+
+
+class InvalidSignature(HoldfastError):
+    """A webhook whose signature, timestamp or headers do not verify."""
+
+    code, status, title = "invalid_signature", 401, "The webhook's signature is not valid"
+
+
+class Forbidden(HoldfastError):
+    """A good token without the scope this route asks for."""
+
+    code, status, title = "forbidden", 403, "The token lacks the scope for this"
+
+
+class NotFound(HoldfastError):
+    """Missing, or not the caller's: the two look the same."""
+
+    code, status, title = "not_found", 404, "Not found"
+
+
+class MethodNotAllowed(HoldfastError):
+    """The path exists, the method does not."""
+
+    code, status, title = "method_not_allowed", 405, "Method not allowed"
+
+
+class Conflict(HoldfastError):
+    """The thing is not in a state in which this can be done."""
+
+    code, status, title = "conflict", 409, "Not possible in the present state"
+
+
+class InsufficientStock(Conflict):
+    """Sold out. `shortages` names every short line."""
+
+    code, title = "insufficient_stock", "Not enough stock"
+
+
+class PriceChanged(Conflict):
+    """`expected_total` differs from the total now; `total` carries the new one."""
+
+    code, title = "price_changed", "The price has changed"
+
+
+class AlreadyConfirmed(Conflict):
+    """The checkout is sold: it cannot be cancelled or extended, and takes no second payment."""
+
+    code, title = "already_confirmed", "The checkout is already confirmed"
+
+
+class CheckoutRefused(Conflict):
+    """The checkout was refused at its start and holds nothing."""
+
+    code, title = "checkout_refused", "The checkout was refused"
+
+
+class PaymentNotCaptured(Conflict):
+    """The gateway says the payment is not (yet) captured; the hold stays."""
+
+    code, title = "payment_not_captured", "The payment is not captured"
+
+
+class PaymentMismatch(Conflict):
+    """The payment's checkout, amount or currency is not this checkout's."""
+
+    code, title = "payment_mismatch", "The payment does not belong to this checkout"
+
+
+class Gone(HoldfastError):
+    """The hold is over (expired or cancelled): nothing can be changed any more."""
+
+    code, status, title = "hold_over", 410, "The hold is over"
+
+
+class TooLarge(HoldfastError):
+    """The body is larger than the limit."""
+
+    code, status, title = "body_too_large", 413, "The body is too large"
+
+
+class UnsupportedMediaType(HoldfastError):
+    """The body is not application/json."""
+
+    code, status, title = "unsupported_media_type", 415, "Send application/json"
+
+
+class Invalid(HoldfastError):
+    """Well-formed, but not valid. `errors` lists field and fix."""
+
+    code, status, title = "invalid", 422, "The request is not valid"
+
+
+class IdempotencyKeyReused(Invalid):
+    """The same Idempotency-Key came with another body."""
+
+    code, title = "idempotency_key_reused", "This Idempotency-Key was used with another body"
+
+
+class TooManyRequests(HoldfastError):
+    """A limit was hit; `Retry-After` says when it frees."""
+
+    code, status, title = "too_many_requests", 429, "Too many requests"
+
+
+class Unavailable(HoldfastError):
+    """A dependency is down, the engine saturated, or a lock was not had in time. The same request may be sent again."""
+
+    code, status, title = "unavailable", 503, "Temporarily unavailable"
+
+    def __init__(self, detail: str = "", *, retry_after: int = 1, **extra: Any) -> None:
+        super().__init__(detail, retry_after=retry_after, **extra)
+
+
+class MissingTenant(HoldfastError):
+    """A database function was called without a tenant: a fault of ours, never of a caller's."""
+
+    code, title = "missing_tenant", "No tenant was given"

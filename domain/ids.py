@@ -1,0 +1,41 @@
+"""Typed ids, and the one place that derives an id from what names it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import uuid
+from typing import NewType
+
+TenantId = NewType("TenantId", str)
+"""A tenant's short name, `[a-z0-9-]{1,40}`; it stands in URLs and workflow ids."""
+CheckoutId = NewType("CheckoutId", str)
+"""A UUID in its canonical lower-case form."""
+OrderId = NewType("OrderId", str)
+"""A UUID in its canonical lower-case form; one order per checkout, derived from it."""
+ProductId = NewType("ProductId", int)
+StockItemId = NewType("StockItemId", int)
+BuyerKey = NewType("BuyerKey", str)
+"""Who holds: a user's id, or an anonymous session's key. It never contains personal data."""
+GatewayName = NewType("GatewayName", str)
+PaymentId = NewType("PaymentId", str)
+"""The gateway's own id of a payment."""
+EventId = NewType("EventId", str)
+"""The gateway's own id of a webhook event."""
+
+_NAMESPACE = uuid.UUID("6e1f6c0e-3f0f-5a0e-9a53-0d1f5a1de0fa")
+
+
+def checkout_id_for(tenant: TenantId, buyer: BuyerKey, idempotency_key: str) -> CheckoutId:
+    """The checkout that this buyer's Idempotency-Key names: the same three always give the same id (UUIDv5, RFC 9562)."""
+    return CheckoutId(str(uuid.uuid5(_NAMESPACE, "\x1f".join((tenant, buyer, idempotency_key)))))
+
+
+def order_id_for(tenant: TenantId, checkout: CheckoutId) -> OrderId:
+    """The one order a checkout can become (UUIDv5, RFC 9562)."""
+    return OrderId(str(uuid.uuid5(_NAMESPACE, "\x1f".join((tenant, "order", checkout)))))
+
+
+def buyer_hash(buyer: BuyerKey, key: bytes) -> str:
+    """What Temporal's search attributes show of a buyer: a keyed hash (HMAC-SHA-256, 16 hex digits)."""
+    return hmac.new(key, buyer.encode(), hashlib.sha256).hexdigest()[:16]

@@ -1,0 +1,80 @@
+"""Settings, read from the environment (`HOLDFAST_*`) by worker.py, cli.py and the API's app factory only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEVELOPMENT_SECRET = "holdfast-development-secret-never-use-in-production"  # noqa: S105  # refused outside development
+DEVELOPMENT_WEBHOOK_SECRET = "whsec_aG9sZGZhc3QtZGV2ZWxvcG1lbnQtd2ViaG9vay1zZWNyZXQ="  # noqa: S105  # likewise
+
+
+class UnsafeSettings(ValueError):
+    """A default that is safe only in development was left in place elsewhere."""
+
+
+class Settings(BaseSettings):
+    """What an installation is told. Every field is `HOLDFAST_<NAME>` in the environment.
+
+    Temporal's own connection (`TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, TLS) is read by the SDK's
+    envconfig, so that Temporal Cloud works without code.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="HOLDFAST_", extra="ignore")
+
+    env: Literal["development", "production"] = "production"
+    database_url: SecretStr = SecretStr("postgresql://holdfast@127.0.0.1:5432/holdfast")
+    """libpq URL of the API's and worker's database. Connections take the role `holdfast_app`, which owns nothing."""
+    admin_database_url: SecretStr | None = None
+    """libpq URL for migrations, the check and purges: a role that owns the tables and may bypass row-level security.
+    The same as `database_url` when not given."""
+    database_pool_size: int = Field(default=16, ge=1, le=200)
+
+    api_host: str = "127.0.0.1"
+    api_port: int = 8000
+    temporal_port: int = 7233
+    temporal_ui_port: int = 8233
+    gateway_port: int = 8100
+    data_dir: Path = Path(".holdfast")
+    default_tenant: str = "demo"
+    task_queue: str = "holdfast"
+    build_id: str | None = None
+    """Turns Temporal's worker versioning on (checkouts pinned to this build)."""
+
+    jwt_secret: SecretStr = SecretStr(DEVELOPMENT_SECRET)
+    jwt_issuer: str = "holdfast"
+    jwt_audience: str = "holdfast-api"
+    access_token_seconds: int = Field(default=900, ge=1, le=86_400)
+    buyer_hash_key: SecretStr = SecretStr(DEVELOPMENT_SECRET)
+    """Keys the hash of the buyer that Temporal's search attributes show."""
+
+    sandbox_gateway_url: str = "http://127.0.0.1:8100"
+    sandbox_gateway_secret: SecretStr = SecretStr(DEVELOPMENT_WEBHOOK_SECRET)
+    """Standard Webhooks secret (`whsec_` and base64) that the sandbox gateway signs with."""
+
+    max_body_bytes: int = Field(default=256 * 1024, ge=1024)
+    max_inflight_starts: int = Field(default=64, ge=1)
+    """Starts in flight at once in one API process; more wait briefly, then get 503."""
+    log_format: Literal["json", "console"] = "json"
+
+    @model_validator(mode="after")
+    def _refuse_development_secrets(self) -> Settings:
+        if self.env == "development":
+            return self
+        for name in ("jwt_secret", "buyer_hash_key"):
+            secret: SecretStr = getattr(self, name)
+            if secret.get_secret_value() == DEVELOPMENT_SECRET or len(secret.get_secret_value()) < 32:
+                raise UnsafeSettings(
+                    f"HOLDFAST_{name.upper()} must be set to a secret of at least 32 characters"
+                    " (or set HOLDFAST_ENV=development on a developer's machine)"
+                )
+        if self.sandbox_gateway_secret.get_secret_value() == DEVELOPMENT_WEBHOOK_SECRET:
+            raise UnsafeSettings("HOLDFAST_SANDBOX_GATEWAY_SECRET must be set to a secret of its own")
+        return self
+
+    @property
+    def admin_url(self) -> str:
+        return (self.admin_database_url or self.database_url).get_secret_value()
