@@ -111,6 +111,12 @@ class PaymentMismatch(Conflict):
     code, title = "payment_mismatch", "The payment does not belong to this checkout"
 
 
+class GatewayRefused(Conflict):
+    """The payment gateway understood and said no; asking again gives the same answer."""
+
+    code, title = "gateway_refused", "The payment gateway refused"
+
+
 class Gone(HoldfastError):
     """The hold is over (expired or cancelled): nothing can be changed any more."""
 
@@ -154,6 +160,12 @@ class Unavailable(HoldfastError):
 
     def __init__(self, detail: str = "", *, retry_after: int = 1, **extra: Any) -> None:
         super().__init__(detail, retry_after=retry_after, **extra)
+
+
+class GatewayUnavailable(Unavailable):
+    """The payment gateway is down, slow or not making sense. It may have acted: ask again with the same key."""
+
+    code, title = "gateway_unavailable", "The payment gateway does not answer"
 
 
 class MissingTenant(HoldfastError):

@@ -1,0 +1,1 @@
+"""Payment gateways: one small interface, and an adapter for each gateway behind it."""
