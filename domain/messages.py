@@ -1,0 +1,236 @@
+"""What workflows and activities exchange: dataclasses of ids, amounts and states. Never a name, an e-mail or metadata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from domain.checkout import CheckoutStatus
+from domain.ids import BuyerKey, CheckoutId, GatewayName, OrderId, PaymentId, ProductId, TenantId
+
+
+@dataclass(frozen=True)
+class Line:
+    """`quantity` units of one product; lines naming the same product are summed before they get here."""
+
+    product_id: ProductId
+    quantity: int
+
+
+@dataclass(frozen=True)
+class CheckoutRef:
+    """Which checkout, of which tenant."""
+
+    tenant: TenantId
+    checkout_id: CheckoutId
+
+
+@dataclass(frozen=True)
+class StartCheckout:
+    """Hold these lines. `deadline` is when the caller stops waiting: reached later, nothing is written."""
+
+    tenant: TenantId
+    checkout_id: CheckoutId
+    buyer: BuyerKey
+    lines: list[Line]
+    fingerprint: str
+    """SHA-256 of the canonical request, in hex."""
+    deadline: datetime
+    expected_total: int | None = None
+    """Refuse if the total, in minor units, is another."""
+
+    @property
+    def ref(self) -> CheckoutRef:
+        return CheckoutRef(self.tenant, self.checkout_id)
+
+
+class StartStatus(StrEnum):
+    """How a start ended. `not_attempted`: the worker came too late and wrote nothing; the same key may try again."""
+
+    STORED = "stored"
+    NOT_ATTEMPTED = "not_attempted"
+
+
+@dataclass(frozen=True)
+class Started:
+    """What the row says after a start. `remaining_ms` is the hold's time left by the database's clock."""
+
+    start: StartStatus
+    deadline: datetime
+    status: CheckoutStatus = CheckoutStatus.NEW
+    remaining_ms: int = 0
+    total: int = 0
+    currency: str = ""
+
+
+@dataclass(frozen=True)
+class Capture:
+    """Evidence that a gateway took money. `received_at` is when we learned of it, by the database's clock."""
+
+    gateway: GatewayName
+    payment_id: PaymentId
+    checkout_id: CheckoutId
+    amount: int
+    currency: str
+    received_at: datetime
+
+
+class PaymentSignalKind(StrEnum):
+    """What a payment event tells a waiting checkout."""
+
+    CAPTURED = "captured"
+    DECLINED = "declined"
+
+
+@dataclass(frozen=True)
+class PaymentSignal:
+    """A verified payment event. A capture carries its evidence; a decline only shows."""
+
+    kind: PaymentSignalKind
+    gateway: GatewayName
+    payment_id: PaymentId
+    capture: Capture | None = None
+
+
+class Wanted(StrEnum):
+    """What a caller of `settle` would like to become of a checkout."""
+
+    CONFIRM = "confirm"
+    CANCEL = "cancel"
+    EXPIRE = "expire"
+
+
+@dataclass(frozen=True)
+class SettleRequest:
+    """Bring a checkout to its end, if the row agrees."""
+
+    ref: CheckoutRef
+    wanted: Wanted
+    capture: Capture | None = None
+
+
+class Ruling(StrEnum):
+    """What becomes of the payment that came with a settle."""
+
+    NONE = "none"
+    ORDER = "order"
+    REFUND = "refund"
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What the row says now; the caller obeys it. While `held`, `remaining_ms` says how long yet."""
+
+    status: CheckoutStatus | None
+    """None: there is no such checkout."""
+    remaining_ms: int = 0
+    order_id: OrderId | None = None
+    paid_by: PaymentId | None = None
+    ruling: Ruling = Ruling.NONE
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ExtendRequest:
+    """Move the end. `request_id` makes a repeat of the same request find the first one's result."""
+
+    ref: CheckoutRef
+    request_id: str
+    seconds: int | None = None
+    """At most the tenant's step; None asks for the whole step."""
+
+
+@dataclass(frozen=True)
+class ConfirmUpdate:
+    """A storefront says the payment was made. `capture` is there when the gateway's webhook has already told us."""
+
+    gateway: GatewayName
+    payment_id: PaymentId
+    received_at: datetime
+    fingerprint: str
+    capture: Capture | None = None
+
+
+@dataclass(frozen=True)
+class ExtendUpdate:
+    """A storefront asks for more time."""
+
+    request_id: str
+    fingerprint: str
+    seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class CancelUpdate:
+    """The buyer gives the stock back."""
+
+    fingerprint: str
+
+
+class Answer(StrEnum):
+    """How a request to a running checkout was answered."""
+
+    DONE = "done"
+    ALREADY_CONFIRMED = "already_confirmed"
+    OVER = "over"
+    NOT_CAPTURED = "not_captured"
+    MISMATCH = "mismatch"
+    LATE = "late"
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The answer to an update, with the fingerprint of the request it answered, so that a reused key is seen."""
+
+    answer: Answer
+    fingerprint: str
+    status: CheckoutStatus
+    payment_status: str = ""
+
+
+@dataclass(frozen=True)
+class VerifyPayment:
+    """Ask the gateway what became of a payment."""
+
+    tenant: TenantId
+    gateway: GatewayName
+    payment_id: PaymentId
+    received_at: datetime
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What the gateway said. `status` is None when it does not know the payment."""
+
+    status: str | None
+    capture: Capture | None = None
+
+
+@dataclass(frozen=True)
+class LatePayment:
+    """A payment that no open checkout can take. Without `capture`, the gateway is asked first."""
+
+    tenant: TenantId
+    gateway: GatewayName
+    payment_id: PaymentId
+    received_at: datetime
+    checkout_id: CheckoutId
+    capture: Capture | None = None
+
+
+@dataclass(frozen=True)
+class RefundRequest:
+    """Give a payment back in full, once."""
+
+    tenant: TenantId
+    gateway: GatewayName
+    payment_id: PaymentId
+
+
+@dataclass(frozen=True)
+class Refunded:
+    """The refund the gateway made. `amount` in minor units."""
+
+    refund_id: str
+    amount: int

@@ -1,0 +1,37 @@
+"""Names that workflows, activities and the API share: workflow ids, signals, updates, activities.
+
+One place for them all, at the bottom of the layers, because an activity that starts or signals a workflow may not
+import the workflow.
+"""
+
+from __future__ import annotations
+
+from domain.ids import CheckoutId, GatewayName, PaymentId, TenantId
+
+CHECKOUT = "Checkout"
+LATE_PAYMENT = "LatePayment"
+CONSISTENCY_CHECK = "ConsistencyCheck"
+
+RESERVE_UPDATE = "reserve"
+CONFIRM_UPDATE = "confirm"
+EXTEND_UPDATE = "extend"
+CANCEL_UPDATE = "cancel"
+PAYMENT_SIGNAL = "payment"
+
+CHECKOUT_OVER = "checkout_over"
+"""Type of the error with which a finished run refuses an update: the caller then reads the row."""
+
+
+def checkout_workflow_id(tenant: TenantId, checkout: CheckoutId) -> str:
+    """The one workflow of a checkout."""
+    return f"checkout/{tenant}/{checkout}"
+
+
+def late_payment_workflow_id(tenant: TenantId, gateway: GatewayName, payment: PaymentId) -> str:
+    """The one workflow of a payment that no open checkout can take."""
+    return f"late-payment/{tenant}/{gateway}/{payment}"
+
+
+def refund_key(tenant: TenantId, gateway: GatewayName, payment: PaymentId) -> str:
+    """The Idempotency-Key of the one full refund of a payment."""
+    return f"refund/{tenant}/{gateway}/{payment}"
