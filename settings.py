@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     temporal_port: int = 7233
     temporal_ui_port: int = 8233
     gateway_port: int = 8100
+    postgres_port: int = 5433
+    """Of the PostgreSQL that `holdfast up` starts. Not 5432, where a machine's own server usually is."""
     data_dir: Path = Path(".holdfast")
     default_tenant: str = "demo"
     task_queue: str = "holdfast"
