@@ -39,8 +39,9 @@ def child(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def identifier(data: Mapping[str, Any], name: str) -> str:
     """An id of the gateway's: 1 to 200 characters without controls or surrogates. Raises Invalid."""
     value = data.get(name)
-    ok = isinstance(value, str) and _ID.fullmatch(value)
-    return value if ok else _refuse(name, "a text of 1 to 200 characters")
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        _refuse(name, "a text of 1 to 200 characters")
+    return value
 
 
 def optional_identifier(data: Mapping[str, Any], name: str) -> str | None:
@@ -51,15 +52,17 @@ def optional_identifier(data: Mapping[str, Any], name: str) -> str | None:
 def amount(data: Mapping[str, Any], name: str) -> int:
     """A whole number of minor units from 0 to 10^15. Raises Invalid, also for true and 1.0."""
     value = data.get(name)
-    ok = type(value) is int and 0 <= value <= MAX_AMOUNT
-    return value if ok else _refuse(name, "a whole number of minor units")
+    if type(value) is not int or not 0 <= value <= MAX_AMOUNT:
+        _refuse(name, "a whole number of minor units")
+    return value
 
 
 def currency(data: Mapping[str, Any], name: str) -> str:
     """An ISO 4217 code in capitals. Raises Invalid."""
     value = data.get(name)
-    ok = isinstance(value, str) and _CURRENCY.fullmatch(value)
-    return value if ok else _refuse(name, "an ISO 4217 code")
+    if not isinstance(value, str) or not _CURRENCY.fullmatch(value):
+        _refuse(name, "an ISO 4217 code")
+    return value
 
 
 def checkout_id(data: Mapping[str, Any], name: str) -> CheckoutId | None:

@@ -1,0 +1,110 @@
+"""The gateway's page for people: the payments, and buttons that do to them what a buyer or a bank would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from local.gateway import ledger, outbox
+from local.gateway.errors import Refused
+from local.gateway.page_style import STYLE
+from local.gateway.routes import Here
+
+Row = dict[str, Any]
+Action = Literal["pay", "decline", "refund"]
+
+router = APIRouter(include_in_schema=False)
+
+_BUTTONS: Mapping[str, tuple[Action, ...]] = {
+    "created": ("pay", "decline"),
+    "processing": ("pay", "decline"),
+    "failed": ("pay", "decline"),
+    "captured": ("refund",),
+    "refunded": (),
+}
+_WITHOUT_CENTS = frozenset({"CLP", "JPY", "KRW", "PYG", "VND"})
+
+
+@router.get("/", response_class=HTMLResponse)
+async def payments_page(here: Here, said: str = "") -> str:
+    """The newest hundred payments."""
+    payments = await here.read(ledger.find, None, 100)
+    webhooks = await here.read(outbox.find, None)
+    last: dict[str, Row] = {copy["payment_id"]: copy for copy in webhooks}
+    rows = "".join(_row(payment, last.get(payment["id"])) for payment in payments)
+    return _PAGE.format(style=STYLE, notice=_notice(said), content=_table(rows) if rows else _EMPTY)
+
+
+@router.post("/payments/{payment_id}/{action}/form", response_class=RedirectResponse)
+async def press(here: Here, payment_id: str, action: Action) -> RedirectResponse:
+    """What a button does, and back to the page."""
+    acts: Mapping[Action, Callable[..., Row]] = {
+        "pay": ledger.pay,
+        "decline": lambda db, id_, behaviour: ledger.decline(db, id_, "declined on the page", behaviour),
+        "refund": lambda db, id_, behaviour: ledger.refund(db, id_, None, behaviour),
+    }
+    try:
+        await here.run(acts[action], payment_id, here.behaviour)
+    except Refused as refused:
+        return RedirectResponse(f"/?said={refused.code}", status_code=303)
+    return RedirectResponse("/", status_code=303)
+
+
+def _row(payment: Row, webhook: Row | None) -> str:
+    buttons = "".join(
+        f'<form method="post" action="/payments/{payment["id"]}/{action}/form">'
+        f'<button class="{action}">{action.title()}</button></form>'
+        for action in _BUTTONS[payment["status"]]
+    )
+    about = escape(payment["reference"] or "")
+    return (
+        f"<tr><td><code>{payment['id']}</code><small>{about}</small></td>"
+        f"<td>{escape(payment['tenant'])}<small>{escape(payment['checkout_id'] or 'no checkout')}</small></td>"
+        f'<td class="amount">{_money(payment["amount"], payment["currency"])}{_refunded(payment)}</td>'
+        f'<td><span class="status {payment["status"]}">{payment["status"]}</span></td>'
+        f"<td>{_delivery(webhook)}</td>"
+        f'<td><div class="buttons">{buttons}</div></td></tr>'
+    )
+
+
+def _delivery(webhook: Row | None) -> str:
+    if webhook is None:
+        return "<small>nothing sent</small>"
+    answer = webhook["last_status"] or webhook["last_error"] or "no answer yet"
+    tries = f"{webhook['attempts']} {'try' if webhook['attempts'] == 1 else 'tries'}"
+    return f"{escape(webhook['type'].removeprefix('payment.'))}: {webhook['state']}<small>{tries}, {answer}</small>"
+
+
+def _refunded(payment: Row) -> str:
+    back = payment["refunded_amount"]
+    return f"<small>{_money(back, payment['currency'])} back</small>" if back else ""
+
+
+def _money(minor: int, currency: str) -> str:
+    return f"{minor:,} {currency}" if currency in _WITHOUT_CENTS else f"{minor // 100:,}.{minor % 100:02} {currency}"
+
+
+def _notice(said: str) -> str:
+    text = {"conflict": "That is not possible any more.", "not_found": "There is no such payment."}.get(said)
+    return f'<p class="notice" role="status">{text}</p>' if text else ""
+
+
+def _table(rows: str) -> str:
+    return f"""<div class="scroll"><table><thead><tr><th>Payment</th><th>For</th><th class="amount">Amount</th>
+<th>Status</th><th>Last webhook</th><th>You are the buyer's bank</th></tr></thead><tbody>{rows}</tbody></table></div>"""
+
+
+_EMPTY = """<div class="empty"><h2>No payments yet</h2><p>Create one for a checkout:</p>
+<pre>curl -X POST http://127.0.0.1:8100/payments -H 'content-type: application/json' \\
+  -d '{"tenant": "demo", "checkout_id": "…", "amount": 5500, "currency": "COP"}'</pre></div>"""
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Sandbox gateway</title><style>{style}</style></head>
+<body><header><h1>Sandbox gateway</h1><p>No money moves here. <a href="/">Refresh</a> · <a href="/docs">API</a> ·
+<a href="/webhooks">Webhooks</a> · <a href="/ledger">Ledger</a></p></header>
+<main>{notice}{content}</main></body></html>"""
