@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from local.postgres import Postgres
-from local.temporal import Temporal
+from local.temporal import TIME_SKIPPING, Temporal
 from tests.support import servers
 
 
@@ -28,7 +28,7 @@ def server_folder() -> Iterator[Path]:
 def postgres() -> Iterator[Postgres]:
     """The session's PostgreSQL, with the migrated template database. Never kill it: own a private one."""
     folder = servers.new_folder()
-    server = servers.private_postgres(folder)
+    server = servers.private_postgres(folder, servers.NO_POWER_CUTS)
     try:
         server.start()
         servers.create_template(server)
@@ -50,7 +50,7 @@ def database_url(postgres: Postgres) -> Iterator[str]:
 def temporal() -> Iterator[Temporal]:
     """The session's Temporal server, with time skipping allowed (runs that do not ask for it are as ever)."""
     folder = servers.new_folder()
-    server = servers.private_temporal(folder, time_skipping=True)
+    server = servers.private_temporal(folder, {**TIME_SKIPPING, **servers.MANY_NAMESPACES})
     try:
         server.start()
         yield server

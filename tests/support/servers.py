@@ -25,9 +25,16 @@ from temporalio.client import Client
 from domain import search_attributes
 from local.ports import free_port
 from local.postgres import Postgres
-from local.temporal import TIME_SKIPPING, Temporal
+from local.temporal import Temporal
 
 TEMPLATE = "holdfast_template"
+MANY_NAMESPACES = {"frontend.rps.namespaceReplicationInducingAPIs": "1000", "worker.perNamespaceWorkerCount": "0"}
+"""For the session's server only: its limit on making namespaces (20 at once) is below what a session makes, and a worker
+of its own in each (for Schedules and worker deployments: such tests own a private server) is a fifth of a core at 200."""
+
+NO_POWER_CUTS = {"fsync": "off", "full_page_writes": "off"}
+"""For the session's server only, where a database per test is made: nothing but a crash of the machine tells the difference."""
+
 _counter = itertools.count(1)
 
 
@@ -43,10 +50,9 @@ def private_postgres(folder: Path, settings: Mapping[str, str] | None = None) ->
     return Postgres(folder, free_port(), folder / "postgres.log", settings or {})
 
 
-def private_temporal(folder: Path, *, time_skipping: bool = False) -> Temporal:
+def private_temporal(folder: Path, dynamic_config: Mapping[str, str] | None = None) -> Temporal:
     """A server of the test's own, on a free port, not yet started."""
-    config = TIME_SKIPPING if time_skipping else {}
-    return Temporal(folder, free_port(), folder / "temporal.log", dynamic_config=config)
+    return Temporal(folder, free_port(), folder / "temporal.log", dynamic_config=dynamic_config or {})
 
 
 def create_template(postgres: Postgres) -> None:
