@@ -160,7 +160,7 @@ def app_conninfo(url: str, name: str = "holdfast") -> str:
 
 def require_tenant(tenant: TenantId) -> TenantId:
     """The tenant, or MissingTenant: with none, row-level security shows no rows and everything looks sold out."""
-    if not isinstance(tenant, str) or not tenant.strip():
+    if not (tenant or "").strip():
         raise MissingTenant("a database function was called without a tenant")
     return tenant
 

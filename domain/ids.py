@@ -27,7 +27,7 @@ _NAMESPACE = uuid.UUID("6e1f6c0e-3f0f-5a0e-9a53-0d1f5a1de0fa")
 
 
 def checkout_id_for(tenant: TenantId, buyer: BuyerKey, idempotency_key: str) -> CheckoutId:
-    """The checkout that this buyer's Idempotency-Key names: the same three always give the same id (UUIDv5, RFC 9562)."""
+    """The checkout that this buyer's Idempotency-Key names: the same three give the same id (UUIDv5, RFC 9562)."""
     return CheckoutId(str(uuid.uuid5(_NAMESPACE, "\x1f".join((tenant, buyer, idempotency_key)))))
 
 

@@ -1,4 +1,4 @@
-"""What workflows and activities exchange: dataclasses of ids, amounts and states. Never a name, an e-mail or metadata."""
+"""What workflows and activities exchange: dataclasses of ids, amounts and states. Never names or metadata."""
 
 from __future__ import annotations
 

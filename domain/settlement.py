@@ -73,7 +73,7 @@ def decide(situation: Situation, wanted: Wanted, capture: Capture | None = None)
 
 def _on_capture(situation: Situation, capture: Capture) -> Verdict:
     if situation.decided is not Ruling.NONE or (capture.gateway, capture.payment_id) == situation.order_payment:
-        return Verdict()  # A repeat: what was decided of this payment stands.
+        return Verdict(capture=capture)  # A repeat: what was decided of this payment stands.
     reason = _why_not(situation, capture)
     if reason is not None:
         return Verdict(ruling=Ruling.REFUND, reason=reason, capture=capture)

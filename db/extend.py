@@ -1,0 +1,70 @@
+"""Extend: move the end of a live hold. Lock and read; decide; write and commit. Two round trips."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from psycopg.rows import DictRow
+
+from db.database import Database, Transaction
+from domain.checkout import CheckoutStatus, extended_end, is_over
+from domain.messages import ExtendRequest, Settled
+
+_LOCK = """
+    SELECT status, held_at, expires_at, extension_seconds, maximum_seconds FROM checkouts
+    WHERE tenant_id = %(tenant)s AND id = %(checkout)s
+    FOR UPDATE
+"""
+_LOOK = """
+    SELECT clock_timestamp() AS now, EXISTS (
+        SELECT FROM checkout_extensions
+        WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND request_id = %(request)s) AS repeated
+"""
+_MOVE = "UPDATE checkouts SET expires_at = %(new_end)s WHERE tenant_id = %(tenant)s AND id = %(checkout)s"
+_MOVE_LINES = """
+    UPDATE checkout_lines SET expires_at = %(new_end)s
+    WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND status = 'held'
+"""
+_NOTE = """
+    INSERT INTO checkout_extensions (tenant_id, checkout_id, request_id, previous_end, new_end, extended_at)
+    VALUES (%(tenant)s, %(checkout)s, %(request)s, %(old_end)s, %(new_end)s, %(now)s)
+"""
+
+
+async def extend(db: Database, request: ExtendRequest) -> Settled:
+    """Give a live hold more time, once per `request_id`. The answer's `remaining_ms` is 0 when the hold is over."""
+    values = {"tenant": request.ref.tenant, "checkout": request.ref.checkout_id, "request": request.request_id}
+
+    async def work(transaction: Transaction) -> Settled:
+        locked, [look] = await transaction.read((_LOCK, values), (_LOOK, values))
+        if not locked:
+            return Settled(status=None)
+        row = locked[0]
+        status = CheckoutStatus(row["status"])
+        if status is not CheckoutStatus.HELD or is_over(look["now"], row["expires_at"]):
+            return Settled(status=status)
+        if look["repeated"]:
+            return _held(row["expires_at"], look)
+        new_end = _new_end(request, row, look)
+        moved: dict[str, Any] = {**values, "old_end": row["expires_at"], "new_end": new_end, "now": look["now"]}
+        await transaction.commit((_MOVE, moved), (_MOVE_LINES, moved), (_NOTE, moved))
+        return _held(new_end, look)
+
+    return await db.transact(request.ref.tenant, work)
+
+
+def _new_end(request: ExtendRequest, row: DictRow, look: DictRow) -> Any:
+    step = min(request.seconds or row["extension_seconds"], row["extension_seconds"])
+    return extended_end(
+        look["now"],
+        row["expires_at"],
+        row["held_at"],
+        timedelta(seconds=step),
+        timedelta(seconds=row["maximum_seconds"]),
+    )
+
+
+def _held(end: Any, look: DictRow) -> Settled:
+    remaining = end - look["now"]
+    return Settled(status=CheckoutStatus.HELD, remaining_ms=max(0, -(-remaining // timedelta(milliseconds=1))))

@@ -1,0 +1,131 @@
+"""The inbox of payment events: received → delivered → settled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from psycopg.rows import DictRow
+
+from db.database import Database
+from domain.checkout import CheckoutStatus
+from domain.gateway import PaymentEvent, PaymentStatus
+from domain.ids import CheckoutId, EventId, GatewayName, PaymentId, TenantId
+
+
+class EventState(StrEnum):
+    """`received`: stored. `delivered`: a workflow has it. `settled`: decided, in the deciding transaction."""
+
+    RECEIVED = "received"
+    DELIVERED = "delivered"
+    SETTLED = "settled"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """A row of the inbox, with what is known of its checkout and its payment now."""
+
+    gateway: GatewayName
+    event_id: EventId
+    kind: PaymentStatus
+    payment_id: PaymentId
+    checkout_id: CheckoutId | None
+    amount: int
+    currency: str
+    received_at: datetime
+    state: EventState
+    checkout_status: CheckoutStatus | None
+    """None: the checkout is not known (yet)."""
+    decided: bool
+    """Whether the payment has its outcome already."""
+
+
+_RECORD = """
+    INSERT INTO payment_events (tenant_id, gateway, event_id, kind, payment_id, checkout_id, amount, currency,
+                                occurred_at, body)
+    SELECT id, %(gateway)s, %(event)s, %(kind)s, %(payment)s, %(checkout)s, %(amount)s, %(currency)s,
+           %(occurred_at)s, %(body)s
+    FROM tenants WHERE id = %(tenant)s
+    ON CONFLICT DO NOTHING
+"""
+_COLUMNS = """
+    SELECT e.gateway, e.event_id, e.kind, e.payment_id, e.checkout_id::text AS checkout_id, e.amount, e.currency,
+           e.received_at, e.state, c.status AS checkout_status, o.payment_id IS NOT NULL AS decided
+    FROM payment_events e
+    LEFT JOIN checkouts c ON c.tenant_id = e.tenant_id AND c.id = e.checkout_id
+    LEFT JOIN payment_outcomes o
+        ON o.tenant_id = e.tenant_id AND o.gateway = e.gateway AND o.payment_id = e.payment_id
+"""
+_ONE = _COLUMNS + " WHERE e.tenant_id = %(tenant)s AND e.gateway = %(gateway)s AND e.event_id = %(event)s"
+_UNSETTLED = (
+    _COLUMNS
+    + """
+    WHERE e.tenant_id = %(tenant)s AND e.state <> 'settled'
+      AND e.received_at <= clock_timestamp() - make_interval(secs => %(older_than)s)
+    ORDER BY e.received_at LIMIT %(limit)s
+"""
+)
+_DELIVERED = """
+    UPDATE payment_events SET state = 'delivered', delivered_at = clock_timestamp()
+    WHERE tenant_id = %(tenant)s AND gateway = %(gateway)s AND event_id = %(event)s AND state = 'received'
+"""
+_SETTLED = """
+    UPDATE payment_events SET state = 'settled', settled_at = clock_timestamp()
+    WHERE tenant_id = %(tenant)s AND gateway = %(gateway)s AND event_id = %(event)s AND state <> 'settled'
+"""
+
+
+async def record_event(db: Database, tenant: TenantId, event: PaymentEvent, body: bytes) -> StoredEvent | None:
+    """Store the event once and return its row, the first one's if it was stored before. None: no such tenant."""
+    values: dict[str, Any] = {
+        **_key(tenant, event.gateway, event.event_id),
+        "kind": event.kind,
+        "payment": event.payment_id,
+        "checkout": event.checkout_id,
+        "amount": event.amount,
+        "currency": event.currency,
+        "occurred_at": event.occurred_at,
+        "body": body,
+    }
+    _, rows = await db.run(tenant, (_RECORD, values), (_ONE, values))
+    return _stored(rows[0]) if rows else None
+
+
+async def unsettled_events(
+    db: Database, tenant: TenantId, *, older_than_seconds: float, limit: int = 200
+) -> list[StoredEvent]:
+    """Events that nobody has settled for so long, oldest first."""
+    [rows] = await db.run(tenant, (_UNSETTLED, {"tenant": tenant, "older_than": older_than_seconds, "limit": limit}))
+    return [_stored(row) for row in rows]
+
+
+async def mark_delivered(db: Database, tenant: TenantId, event: StoredEvent) -> None:
+    """A workflow has the event durably. Changes nothing once it is settled."""
+    await db.run(tenant, (_DELIVERED, _key(tenant, event.gateway, event.event_id)))
+
+
+async def mark_settled(db: Database, tenant: TenantId, event: StoredEvent) -> None:
+    """There is nothing (more) to decide about the event."""
+    await db.run(tenant, (_SETTLED, _key(tenant, event.gateway, event.event_id)))
+
+
+def _key(tenant: TenantId, gateway: GatewayName, event: EventId) -> dict[str, Any]:
+    return {"tenant": tenant, "gateway": gateway, "event": event}
+
+
+def _stored(row: DictRow) -> StoredEvent:
+    return StoredEvent(
+        gateway=GatewayName(row["gateway"]),
+        event_id=EventId(row["event_id"]),
+        kind=PaymentStatus(row["kind"]),
+        payment_id=PaymentId(row["payment_id"]),
+        checkout_id=CheckoutId(row["checkout_id"]) if row["checkout_id"] else None,
+        amount=row["amount"],
+        currency=row["currency"],
+        received_at=row["received_at"],
+        state=EventState(row["state"]),
+        checkout_status=CheckoutStatus(row["checkout_status"]) if row["checkout_status"] else None,
+        decided=row["decided"],
+    )

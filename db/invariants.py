@@ -1,0 +1,176 @@
+"""The invariant checker (failures.md I1 to I9, as far as the tables exist). Runs as the admin role, over all tenants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """What must hold; `violations` selects the rows for which it does not."""
+
+    code: str
+    sentence: str
+    violations: str
+    only_when_quiet: bool = False
+
+
+INVARIANTS = (
+    Invariant(
+        "I1",
+        "a stock item is never negative, and reserved + sold never exceeds its total",
+        "SELECT tenant_id, id, total, reserved, sold FROM stock_items"
+        " WHERE total < 0 OR reserved < 0 OR sold < 0 OR reserved::bigint + sold > total",
+    ),
+    Invariant(
+        "I1",
+        "reserved is the sum of the held lines",
+        """SELECT s.tenant_id, s.id, s.reserved, coalesce(l.held, 0) AS held_lines FROM stock_items s
+           LEFT JOIN (SELECT tenant_id, stock_item_id, sum(quantity) AS held FROM checkout_lines
+                      WHERE status = 'held' GROUP BY 1, 2) l ON l.tenant_id = s.tenant_id AND l.stock_item_id = s.id
+           WHERE s.reserved <> coalesce(l.held, 0)""",
+    ),
+    Invariant(
+        "I1",
+        "sold is the sum of the order lines not given back",
+        """SELECT s.tenant_id, s.id, s.sold, coalesce(l.sold, 0) AS order_lines FROM stock_items s
+           LEFT JOIN (SELECT tenant_id, stock_item_id, sum(quantity - returned) AS sold FROM order_lines
+                      GROUP BY 1, 2) l ON l.tenant_id = s.tenant_id AND l.stock_item_id = s.id
+           WHERE s.sold <> coalesce(l.sold, 0)""",
+    ),
+    Invariant(
+        "I2",
+        "a seat has one live owner at most",
+        """SELECT l.tenant_id, l.stock_item_id, count(*) AS owners FROM checkout_lines l
+           JOIN stock_items s ON s.tenant_id = l.tenant_id AND s.id = l.stock_item_id AND s.kind = 'seat'
+           WHERE l.status IN ('held', 'sold') GROUP BY 1, 2 HAVING sum(l.quantity) > 1""",
+    ),
+    Invariant(
+        "I3",
+        "a zone is never above its capacity",
+        "SELECT tenant_id, id FROM stock_items WHERE kind = 'zone' AND reserved::bigint + sold > total",
+    ),
+    Invariant(
+        "I4",
+        "every settled capture has its outcome",
+        """SELECT e.tenant_id, e.gateway, e.payment_id, e.event_id FROM payment_events e
+           LEFT JOIN payment_outcomes o USING (tenant_id, gateway, payment_id)
+           WHERE e.kind = 'captured' AND e.state = 'settled' AND o.payment_id IS NULL""",
+    ),
+    Invariant(
+        "I4",
+        "every order has the payment it was made with, of the right amount",
+        """SELECT o.tenant_id, o.id, o.gateway, o.payment_id FROM orders o
+           LEFT JOIN payment_outcomes p ON p.tenant_id = o.tenant_id AND p.order_id = o.id
+           WHERE p.payment_id IS DISTINCT FROM o.payment_id OR p.gateway IS DISTINCT FROM o.gateway
+              OR p.amount <> o.total OR p.currency <> o.currency""",
+    ),
+    Invariant(
+        "I4",
+        "every captured payment is decided",
+        """SELECT tenant_id, gateway, event_id, payment_id, state FROM payment_events
+           WHERE kind = 'captured' AND state <> 'settled'""",
+        only_when_quiet=True,
+    ),
+    Invariant(
+        "I4",
+        "every refund decided is made",
+        "SELECT tenant_id, gateway, payment_id FROM payment_outcomes WHERE refund_status = 'intended'",
+        only_when_quiet=True,
+    ),
+    Invariant(
+        "I5",
+        "no checkout is held past its end",
+        """SELECT tenant_id, id, expires_at FROM checkouts
+           WHERE status = 'held' AND expires_at <= clock_timestamp()""",
+        only_when_quiet=True,
+    ),
+    Invariant(
+        "I5",
+        "a checkout's lines stand as the checkout does",
+        """SELECT c.tenant_id, c.id, c.status, l.status AS line_status FROM checkouts c
+           JOIN checkout_lines l ON l.tenant_id = c.tenant_id AND l.checkout_id = c.id
+           WHERE l.status <> CASE c.status WHEN 'held' THEN 'held' WHEN 'confirmed' THEN 'sold' ELSE 'released' END
+              OR (c.status = 'held' AND l.expires_at <> c.expires_at)""",
+    ),
+    Invariant(
+        "I5",
+        "a held, confirmed, cancelled or expired checkout has lines, and they add up to its total",
+        """SELECT c.tenant_id, c.id, c.status, c.total, sum(l.unit_price * l.quantity) AS lines FROM checkouts c
+           LEFT JOIN checkout_lines l ON l.tenant_id = c.tenant_id AND l.checkout_id = c.id
+           WHERE c.status NOT IN ('new', 'refused') GROUP BY c.tenant_id, c.id
+           HAVING count(l.id) = 0 OR sum(l.unit_price * l.quantity) <> c.total - c.tax""",
+    ),
+    Invariant(
+        "I6",
+        "each confirmed checkout has one order, and only those have any",
+        """SELECT c.tenant_id, c.id, c.status, o.id AS order_id FROM checkouts c
+           FULL JOIN orders o ON o.tenant_id = c.tenant_id AND o.checkout_id = c.id
+           WHERE (c.status = 'confirmed') IS DISTINCT FROM (o.id IS NOT NULL)""",
+    ),
+    Invariant(
+        "I6",
+        "an order's lines add up to its total",
+        """SELECT o.tenant_id, o.id, o.total FROM orders o
+           LEFT JOIN order_lines l ON l.tenant_id = o.tenant_id AND l.order_id = o.id
+           GROUP BY o.tenant_id, o.id HAVING sum(l.unit_price * l.quantity) IS DISTINCT FROM o.total - o.tax""",
+    ),
+    Invariant(
+        "I9",
+        "tenant ids agree across all rows of a checkout",
+        """SELECT p.tenant_id, p.payment_id, p.checkout_id FROM payment_outcomes p
+           LEFT JOIN checkouts c ON c.tenant_id = p.tenant_id AND c.id = p.checkout_id WHERE c.id IS NULL""",
+    ),
+)
+MOST_SHOWN = 10
+
+
+async def check(url: str, *, quiet: bool = False) -> list[str]:
+    """Every violation as a sentence; empty when all invariants hold. Reads one snapshot.
+
+    `quiet`: nothing is in flight, so nothing may be unfinished either. `url`: the admin role's libpq URL.
+    """
+    async with await psycopg.AsyncConnection.connect(url, row_factory=dict_row) as connection:
+        await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+        await connection.set_read_only(True)
+        found: list[str] = []
+        for invariant in INVARIANTS:
+            if quiet or not invariant.only_when_quiet:
+                rows = await (await connection.execute(invariant.violations)).fetchall()
+                found += _sentences(invariant, rows)
+    return found
+
+
+async def check_ledger(url: str, captures: Iterable[tuple[str, str, str, int, int]]) -> list[str]:
+    """I4 against the gateway's own ledger, when all is quiet: (tenant, gateway, payment, captured, refunded) each.
+
+    Every capture has exactly one outcome: an order (not wholly refunded), or a full refund that the ledger shows too.
+    """
+    async with await psycopg.AsyncConnection.connect(url, row_factory=dict_row) as connection:
+        rows = await (
+            await connection.execute("SELECT tenant_id, gateway, payment_id, kind, amount FROM payment_outcomes")
+        ).fetchall()
+    outcomes = {(row["tenant_id"], row["gateway"], row["payment_id"]): row for row in rows}
+    found = []
+    for tenant, gateway, payment, captured, refunded in captures:
+        outcome = outcomes.get((tenant, gateway, payment))
+        if outcome is None:
+            found.append(f"I4: payment {payment} of {gateway} ({tenant}) was captured and has no outcome")
+        elif (outcome["kind"] == "refund") != (refunded == captured) or outcome["amount"] != captured:
+            found.append(f"I4: payment {payment}: captured {captured}, refunded {refunded}, our outcome is {outcome}")
+    return found
+
+
+def _sentences(invariant: Invariant, rows: list[dict[str, Any]]) -> list[str]:
+    shown = [f"{invariant.code}: {invariant.sentence}: not so for {_row(row)}" for row in rows[:MOST_SHOWN]]
+    more = len(rows) - MOST_SHOWN
+    return [*shown, f"{invariant.code}: … and {more} more"] if more > 0 else shown
+
+
+def _row(row: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in row.items())

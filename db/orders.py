@@ -1,0 +1,60 @@
+"""Reading orders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.rows import DictRow
+
+from db.database import Database
+from domain.ids import BuyerKey, OrderId, TenantId
+
+_COLUMNS = """
+    o.id::text AS id, o.checkout_id::text AS checkout_id, o.buyer_key, o.currency, o.subtotal, o.discount, o.tax,
+    o.total, o.gateway, o.payment_id, o.created_at
+"""
+_ORDER = f"SELECT {_COLUMNS} FROM orders o WHERE o.tenant_id = %(tenant)s AND o.id = %(order)s"
+_LINES = """
+    SELECT order_id::text AS order_id, product_id, name, quantity, returned, list_price, unit_price FROM order_lines
+    WHERE tenant_id = %(tenant)s AND order_id = ANY (%(orders)s::uuid[]) ORDER BY order_id, position
+"""
+_PAGE = f"""
+    SELECT {_COLUMNS} FROM orders o
+    WHERE o.tenant_id = %(tenant)s AND (%(buyer)s::text IS NULL OR o.buyer_key = %(buyer)s)
+      AND (%(before)s::timestamptz IS NULL OR (o.created_at, o.id) < (%(before)s, %(before_id)s::uuid))
+    ORDER BY o.created_at DESC, o.id DESC LIMIT %(limit)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderView:
+    """An order and its lines."""
+
+    row: DictRow
+    lines: list[DictRow]
+
+
+async def read_order(db: Database, tenant: TenantId, order: OrderId, *, buyer: BuyerKey | None) -> OrderView | None:
+    """The order if it exists and is the buyer's (any buyer's when None)."""
+    values = {"tenant": tenant, "order": order, "orders": [order]}
+    rows, lines = await db.run(tenant, (_ORDER, values), (_LINES, values))
+    if not rows or (buyer is not None and rows[0]["buyer_key"] != buyer):
+        return None
+    return OrderView(rows[0], lines)
+
+
+async def list_orders(
+    db: Database,
+    tenant: TenantId,
+    *,
+    buyer: BuyerKey | None,
+    limit: int,
+    before: tuple[datetime, OrderId] | None = None,
+) -> list[OrderView]:
+    """Newest first; `before` is the last order of the page before."""
+    at, order = before or (None, None)
+    values = {"tenant": tenant, "buyer": buyer, "limit": limit, "before": at, "before_id": order}
+    [rows] = await db.run(tenant, (_PAGE, values))
+    [lines] = await db.run(tenant, (_LINES, {"tenant": tenant, "orders": [row["id"] for row in rows]}))
+    return [OrderView(row, [line for line in lines if line["order_id"] == row["id"]]) for row in rows]

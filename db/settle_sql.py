@@ -1,0 +1,105 @@
+"""The statements of `db/settle.py`."""
+
+LOCK = """
+    SELECT status, expires_at, total, currency FROM checkouts
+    WHERE tenant_id = %(tenant)s AND id = %(checkout)s
+    FOR UPDATE
+"""
+
+# A statement of its own, after the lock was had: its clock and its snapshot are later than the lock's wait.
+LOOK = """
+    WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
+    SELECT clock.now,
+           greatest(0, ceil(extract(epoch FROM c.expires_at - clock.now) * 1000))::bigint AS remaining_ms,
+           paid.gateway AS paid_gateway, paid.payment_id AS paid_by,
+           decided.kind AS decided, decided.reason AS decided_reason,
+           CASE WHEN %(looks_for_payment)s AND c.expires_at <= clock.now THEN (
+               SELECT jsonb_build_object('gateway', e.gateway, 'payment_id', e.payment_id, 'amount', e.amount,
+                                         'currency', e.currency, 'received_at', e.received_at)
+               FROM payment_events e
+               WHERE e.tenant_id = c.tenant_id AND e.checkout_id = c.id AND e.kind = 'captured'
+                 AND e.state <> 'settled' AND e.received_at < c.expires_at
+                 AND e.amount = c.total AND e.currency = c.currency
+               ORDER BY e.received_at LIMIT 1)
+           END AS in_hand
+    FROM clock
+    JOIN checkouts c ON c.tenant_id = %(tenant)s AND c.id = %(checkout)s
+    LEFT JOIN payment_outcomes paid
+        ON paid.tenant_id = c.tenant_id AND paid.checkout_id = c.id AND paid.kind = 'order'
+    LEFT JOIN payment_outcomes decided
+        ON decided.tenant_id = c.tenant_id AND decided.gateway = %(gateway)s AND decided.payment_id = %(payment)s
+"""
+
+# reserved → sold, order and order lines, and the payment's outcome: one statement, so one plan and one message.
+# The stock items are locked in id order before the update touches them.
+CONFIRM_CHECKOUT = """
+    WITH ended AS (
+        UPDATE checkouts SET status = 'confirmed', ended_at = %(at)s
+        WHERE tenant_id = %(tenant)s AND id = %(checkout)s AND status = 'held'
+        RETURNING *
+    ), lines AS (
+        UPDATE checkout_lines SET status = 'sold'
+        WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND status = 'held'
+          AND EXISTS (SELECT FROM ended)
+        RETURNING *
+    ), locked AS MATERIALIZED (
+        SELECT id FROM stock_items
+        WHERE tenant_id = %(tenant)s AND id = ANY (ARRAY(SELECT stock_item_id FROM lines))
+        ORDER BY id FOR NO KEY UPDATE
+    ), moved AS (
+        UPDATE stock_items s SET reserved = s.reserved - l.quantity, sold = s.sold + l.quantity
+        FROM (SELECT stock_item_id, sum(quantity)::integer AS quantity FROM lines GROUP BY 1) l
+        JOIN locked ON locked.id = l.stock_item_id
+        WHERE s.tenant_id = %(tenant)s AND s.id = l.stock_item_id
+    ), ordered AS (
+        INSERT INTO orders (tenant_id, id, checkout_id, buyer_key, currency, subtotal, discount, tax, total,
+                            gateway, payment_id, created_at)
+        SELECT tenant_id, %(order)s, id, buyer_key, currency, subtotal, discount, tax, total,
+               %(gateway)s, %(payment)s, %(at)s
+        FROM ended
+    ), order_lines AS (
+        INSERT INTO order_lines (tenant_id, order_id, position, stock_item_id, product_id, name, quantity,
+                                 list_price, unit_price)
+        SELECT l.tenant_id, %(order)s, row_number() OVER (ORDER BY l.position, l.id), l.stock_item_id, l.product_id,
+               coalesce(p.name, ''), l.quantity, l.list_price, l.unit_price
+        FROM lines l LEFT JOIN products p ON p.tenant_id = l.tenant_id AND p.id = l.product_id
+    )
+    INSERT INTO payment_outcomes (tenant_id, gateway, payment_id, checkout_id, kind, order_id, amount, currency,
+                                  decided_at)
+    SELECT tenant_id, %(gateway)s, %(payment)s, id, 'order', %(order)s, %(amount)s, %(payment_currency)s, %(at)s
+    FROM ended
+"""
+
+RELEASE_CHECKOUT = """
+    WITH ended AS (
+        UPDATE checkouts SET status = %(becomes)s, ended_at = %(at)s
+        WHERE tenant_id = %(tenant)s AND id = %(checkout)s AND status = 'held'
+        RETURNING id
+    ), lines AS (
+        UPDATE checkout_lines SET status = 'released'
+        WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND status = 'held'
+          AND EXISTS (SELECT FROM ended)
+        RETURNING stock_item_id, quantity
+    ), locked AS MATERIALIZED (
+        SELECT id FROM stock_items
+        WHERE tenant_id = %(tenant)s AND id = ANY (ARRAY(SELECT stock_item_id FROM lines))
+        ORDER BY id FOR NO KEY UPDATE
+    )
+    UPDATE stock_items s SET reserved = s.reserved - l.quantity
+    FROM (SELECT stock_item_id, sum(quantity)::integer AS quantity FROM lines GROUP BY 1) l
+    JOIN locked ON locked.id = l.stock_item_id
+    WHERE s.tenant_id = %(tenant)s AND s.id = l.stock_item_id
+"""
+
+# The intent is stored before any gateway is called.
+REFUND_PAYMENT = """
+    INSERT INTO payment_outcomes (tenant_id, gateway, payment_id, checkout_id, kind, amount, currency, reason,
+                                  quarantined, refund_status, decided_at)
+    VALUES (%(tenant)s, %(gateway)s, %(payment)s, %(checkout)s, 'refund', %(amount)s, %(payment_currency)s, %(reason)s,
+            %(quarantined)s, 'intended', %(at)s)
+"""
+
+SETTLE_EVENTS = """
+    UPDATE payment_events SET state = 'settled', settled_at = %(at)s
+    WHERE tenant_id = %(tenant)s AND gateway = %(gateway)s AND payment_id = %(payment)s AND state <> 'settled'
+"""
