@@ -29,11 +29,12 @@ from local.temporal import Temporal
 
 TEMPLATE = "holdfast_template"
 MANY_NAMESPACES = {"frontend.rps.namespaceReplicationInducingAPIs": "1000", "worker.perNamespaceWorkerCount": "0"}
-"""For the session's server only: its limit on making namespaces (20 at once) is below what a session makes, and a worker
-of its own in each (for Schedules and worker deployments: such tests own a private server) is a fifth of a core at 200."""
+"""For the session's server only. Its limit on making namespaces (20 at once) is below what a session makes; a system
+worker in each one costs a fifth of a core at 200, so there is none: tests of Schedules and of worker deployments, which
+it serves, own a private server."""
 
 NO_POWER_CUTS = {"fsync": "off", "full_page_writes": "off"}
-"""For the session's server only, where a database per test is made: nothing but a crash of the machine tells the difference."""
+"""For the session's server only, which makes a database per test. Only a crash of the machine tells the difference."""
 
 _counter = itertools.count(1)
 
