@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     api_port: int = 8000
     temporal_port: int = 7233
     temporal_ui_port: int = 8233
+    gateway_host: str = "127.0.0.1"
     gateway_port: int = 8100
     postgres_port: int = 5433
     """Of the PostgreSQL that `holdfast up` starts. Not 5432, where a machine's own server usually is."""
@@ -58,6 +59,8 @@ class Settings(BaseSettings):
     """Standard Webhooks secret (`whsec_` and base64) that the sandbox gateway signs with."""
 
     max_body_bytes: int = Field(default=256 * 1024, ge=1024)
+    max_body_seconds: float = Field(default=10.0, gt=0)
+    """How long a request's body may take to arrive."""
     max_inflight_starts: int = Field(default=64, ge=1)
     """Starts in flight at once in one API process; more wait briefly, then get 503."""
     log_format: Literal["json", "console"] = "json"

@@ -130,11 +130,14 @@ async def serves(address: str, namespaces: Sequence[str]) -> bool:
     try:
         client = await Client.connect(address)
         for namespace in namespaces:
-            listed = await client.operator_service.list_search_attributes(
-                ListSearchAttributesRequest(namespace=namespace)
-            )
-            if not search_attributes.TYPES.keys() <= set(listed.custom_attributes):
+            if await missing_search_attributes(client, namespace):
                 return False
     except (RPCError, RuntimeError):  # RuntimeError is how the SDK says that it cannot connect.
         return False
     return True
+
+
+async def missing_search_attributes(client: Client, namespace: str) -> dict[str, str]:
+    """Which of our search attributes the namespace lacks: name → type. Raises RPCError when it cannot be asked."""
+    listed = await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace=namespace))
+    return {name: kind for name, kind in search_attributes.TYPES.items() if name not in listed.custom_attributes}
