@@ -33,6 +33,18 @@ class BadRequest(HoldfastError):
     code, status, title = "bad_request", 400, "The request cannot be read"
 
 
+class BadJson(BadRequest):
+    """The body is not JSON, or JSON that different readers would read differently."""
+
+    code, title = "bad_json", "The body is not good JSON"
+
+
+class BodyTooSlow(BadRequest):
+    """The body did not arrive in time."""
+
+    code, status, title = "body_too_slow", 408, "The body took too long to arrive"
+
+
 class MissingIdempotencyKey(BadRequest):
     """Start, extend, confirm, cancel and their like need an Idempotency-Key."""
 
@@ -160,6 +172,12 @@ class Unavailable(HoldfastError):
 
     def __init__(self, detail: str = "", *, retry_after: int = 1, **extra: Any) -> None:
         super().__init__(detail, retry_after=retry_after, **extra)
+
+
+class NotReady(Unavailable):
+    """This process cannot serve yet. `missing` names what it waits for."""
+
+    code, title = "not_ready", "Not ready to serve"
 
 
 class GatewayUnavailable(Unavailable):

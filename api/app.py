@@ -1,0 +1,82 @@
+"""The app factory: the only place in api/ that reads settings and wires things."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import httpx
+from fastapi import FastAPI
+from temporalio.client import Client
+
+from activities.gateways.registry import gateways_from
+from api import logs, problems, temporal
+from api.context import RequestContext
+from api.deps import Services
+from api.openapi import DESCRIPTION, TAGS, HoldfastAPI, installed_version
+from api.passwords import Passwords
+from api.routes import auth, health, products
+from api.tokens import Tokens
+from db.database import Database
+from domain.ids import TenantId
+from settings import Settings
+
+
+def create_app(settings: Settings | None = None, *, client: Client | None = None) -> FastAPI:
+    """The API. Opens its connections when it starts to serve and closes them at the end; starts while they are down.
+
+    `client`: a Temporal client to use instead of the environment's. Raises UnsafeSettings, or ValueError for settings
+    that cannot work.
+    """
+    settings = settings or Settings()
+    logs.configure(settings.log_format)
+    app = HoldfastAPI(
+        title="Holdfast",
+        version=installed_version(),
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        lifespan=_lifespan(settings, tokens_from(settings), client),
+        redirect_slashes=False,
+    )
+    app.state.max_body_bytes = settings.max_body_bytes
+    app.state.body_seconds = settings.max_body_seconds
+    app.add_middleware(RequestContext)
+    problems.install(app)
+    for routes in (auth, products, health):
+        app.include_router(routes.router)
+    return app
+
+
+def tokens_from(settings: Settings) -> Tokens:
+    """What issues and verifies this installation's access tokens. Raises ValueError for a short secret."""
+    return Tokens(settings.jwt_secret.get_secret_value(), settings.jwt_issuer, settings.jwt_audience)
+
+
+def _lifespan(
+    settings: Settings, tokens: Tokens, client: Client | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        db = Database(settings.database_url.get_secret_value(), size=settings.database_pool_size, name="holdfast-api")
+        async with httpx.AsyncClient() as http:
+            app.state.services = Services(
+                db=db,
+                temporal=client or await temporal.connect(f"127.0.0.1:{settings.temporal_port}", lazy=True),
+                gateways=gateways_from(
+                    settings.sandbox_gateway_url, settings.sandbox_gateway_secret.get_secret_value(), http
+                ),
+                tokens=tokens,
+                passwords=await Passwords.create(),
+                default_tenant=TenantId(settings.default_tenant),
+                access_token_seconds=settings.access_token_seconds,
+                task_queue=settings.task_queue,
+                buyer_hash_key=settings.buyer_hash_key.get_secret_value().encode(),
+                max_inflight_starts=settings.max_inflight_starts,
+            )
+            await db.open()
+            try:
+                yield
+            finally:
+                await db.close()
+
+    return lifespan

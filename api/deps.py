@@ -1,0 +1,99 @@
+"""What routes ask for: the services they use, and who calls."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Header, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from structlog.contextvars import bind_contextvars
+from temporalio.client import Client
+
+from activities.gateways.interface import Gateway
+from api.passwords import Passwords
+from api.tokens import Caller, Scope, Tokens
+from api.validation import IDEMPOTENCY_HEADER
+from db.database import Database
+from domain.errors import Forbidden, Unauthorized
+from domain.ids import GatewayName, TenantId
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the app factory wired. Routes never read settings."""
+
+    db: Database
+    temporal: Client
+    gateways: Mapping[GatewayName, Gateway]
+    tokens: Tokens
+    passwords: Passwords
+    default_tenant: TenantId
+    access_token_seconds: int
+    task_queue: str
+    buyer_hash_key: bytes
+    max_inflight_starts: int
+
+
+async def _services(request: Request) -> Services:
+    return cast("Services", request.app.state.services)
+
+
+Wired = Annotated[Services, Depends(_services)]
+
+
+async def _db(services: Wired) -> Database:
+    return services.db
+
+
+async def _temporal(services: Wired) -> Client:
+    return services.temporal
+
+
+Db = Annotated[Database, Depends(_db)]
+Temporal = Annotated[Client, Depends(_temporal)]
+
+_bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", scheme_name="bearer", description="POST /v1/auth/token")
+
+
+async def _caller(
+    services: Wired, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Caller:
+    if credentials is None:
+        raise Unauthorized
+    caller = services.tokens.verify(credentials.credentials)
+    bind_contextvars(tenant=caller.tenant)
+    return caller
+
+
+AnyCaller = Annotated[Caller, Depends(_caller)]
+"""Any verified token."""
+
+
+def _having(*scopes: Scope) -> Callable[[Caller], Awaitable[Caller]]:
+    async def dependency(caller: AnyCaller) -> Caller:
+        if caller.scopes.isdisjoint(scopes):
+            raise Forbidden(f"This needs the scope {' or '.join(scopes)}.")
+        return caller
+
+    return dependency
+
+
+Buyer = Annotated[Caller, Depends(_having(Scope.BUYER, Scope.SERVICE))]
+"""A buyer, or a service that sells for buyers."""
+Admin = Annotated[Caller, Depends(_having(Scope.ADMIN))]
+Operator = Annotated[Caller, Depends(_having(Scope.OPERATOR))]
+
+IdempotencyKey = Annotated[
+    str,
+    Header(
+        alias=IDEMPOTENCY_HEADER,
+        min_length=1,
+        max_length=255,
+        pattern=r"^[!-~]+$",
+        description="Names this request: send the same key when you try it again, and it happens once.",
+        examples=["9b2f6c1e-cart-42"],
+    ),
+]
+"""1 to 255 visible ASCII characters. Missing: 400 `idempotency_key_missing`; not so: 422."""

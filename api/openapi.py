@@ -1,0 +1,48 @@
+"""The OpenAPI document: FastAPI's, with the problem schema that every error response refers to."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fastapi import FastAPI
+
+from api.problems import Problem
+
+TAGS = [
+    {"name": "auth", "description": "Access tokens."},
+    {"name": "catalogue", "description": "Products, prices and stock."},
+    {"name": "checkouts", "description": "Hold, extend, pay, confirm, cancel."},
+    {"name": "orders", "description": "What was sold."},
+    {"name": "webhooks", "description": "For payment gateways."},
+    {"name": "health", "description": "For supervisors and load balancers."},
+]
+DESCRIPTION = """
+Holds stock for a buyer, waits for the payment, then confirms the sale or gives the stock back.
+
+Amounts are integers in the currency's minor unit. Errors are problem documents (RFC 9457) with a stable `code` and a
+`request_id`. Send an `Idempotency-Key` where it is asked for, and the same one when you try again.
+"""
+
+
+class HoldfastAPI(FastAPI):
+    """FastAPI whose OpenAPI document has the problem schema."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, made once."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update(problem.pop("$defs", {}))
+            schemas["Problem"] = problem
+            self.openapi_schema = document
+        return self.openapi_schema
+
+
+def installed_version() -> str:
+    """The version of this installation."""
+    try:
+        return version("holdfast")
+    except PackageNotFoundError:
+        return "0.0.0+source"

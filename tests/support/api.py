@@ -1,0 +1,72 @@
+"""The API over real HTTP: uvicorn in this process, on a free port of the loopback interface."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+from pydantic import SecretStr
+from temporalio.client import Client
+
+from api.app import create_app
+from settings import Settings
+
+
+def api_settings(database_url: str, **changes: object) -> Settings:
+    """Development settings for a test's own database; `changes` by field name."""
+    return Settings.model_validate({"env": "development", "database_url": SecretStr(database_url), **changes})
+
+
+@asynccontextmanager
+async def running_api(settings: Settings, *, client: Client | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve, and give an HTTP client with the base URL set. `client`: a Temporal client for the API to use."""
+    async with serving(create_app(settings, client=client)) as http:
+        yield http
+
+
+@asynccontextmanager
+async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve any app on a free port until the end; a lifespan that fails is raised here."""
+    # The protocol is named, else asyncio leaves Nagle's algorithm on and every answer takes 40 ms longer.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = _Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            await _started(server, task)
+            port = listener.getsockname()[1]
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=15) as http:
+                yield http
+        finally:
+            server.should_exit = True
+            await task
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the test runner's signal handlers alone."""
+        yield
+
+
+async def _started(server: uvicorn.Server, task: asyncio.Task[None]) -> None:
+    async with asyncio.timeout(20):
+        while not server.started:
+            if task.done():
+                task.result()
+                raise RuntimeError("the API did not start; see its log lines above")
+            await asyncio.sleep(0.01)
+
+
+async def log_in(http: httpx.AsyncClient, username: str, password: str, host: str | None = None) -> dict[str, str]:
+    """Log in; the headers that then say who calls."""
+    headers = {"host": host} if host else {}
+    answer = await http.post("/v1/auth/token", json={"username": username, "password": password}, headers=headers)
+    answer.raise_for_status()
+    return {"authorization": f"Bearer {answer.json()['access_token']}"}
