@@ -21,7 +21,7 @@ class GatewayConfig:
     """The pause after a first failed delivery; it doubles up to `longest_retry`."""
     longest_retry: float = 3600.0
     delivery_timeout: float = 10.0
-    deliveries_at_once: int = 32
+    deliveries_at_once: int = 16
     fault_delay: float = 10.0
     """How long a "slow" or "timeout_after_acting" answer takes: longer than any client waits."""
 

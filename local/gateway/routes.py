@@ -25,8 +25,8 @@ from local.gateway.schemas import (
 from local.gateway.service import Sandbox
 
 
-def sandbox_of(request: Request) -> Sandbox:
-    """The gateway that the app's lifespan started."""
+async def sandbox_of(request: Request) -> Sandbox:
+    """The gateway that the app's lifespan started. Async, as FastAPI runs a plain function in a thread."""
     sandbox: Sandbox = request.app.state.sandbox
     return sandbox
 
