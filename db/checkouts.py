@@ -78,7 +78,7 @@ class CheckoutView:
 class StartLook:
     """What stands before a start: the checkout if it exists already, and what the lines would find.
 
-    `total` in minor units; `now` by the database's clock; `tenant_known` is False when there is no such tenant.
+    `total` in minor units; `now` by the database's clock.
     """
 
     existing: CheckoutView | None
@@ -87,7 +87,6 @@ class StartLook:
     currency: str
     hold_seconds: int
     now: datetime
-    tenant_known: bool
 
 
 async def read_checkout(
@@ -107,8 +106,10 @@ def _view(
     return CheckoutView(rows[0], lines, payments)
 
 
-async def look_before_start(db: Database, tenant: TenantId, checkout: CheckoutId, lines: Sequence[Line]) -> StartLook:
-    """One round trip that spares a workflow for what is sold out or was started before."""
+async def look_before_start(
+    db: Database, tenant: TenantId, checkout: CheckoutId, lines: Sequence[Line]
+) -> StartLook | None:
+    """One round trip that spares a workflow for what is sold out or was started before. None: no such tenant."""
     values = {
         "tenant": tenant,
         "checkout": checkout,
@@ -118,16 +119,16 @@ async def look_before_start(db: Database, tenant: TenantId, checkout: CheckoutId
     rows, own_lines, payments, asked, tenants = await db.run(
         tenant, (_CHECKOUT, values), (_LINES, values), (_PAYMENTS, values), (_LOOK, values), (_TENANT, values)
     )
+    if not tenants:
+        return None
     short = [row for row in asked if row["fault"] or row["free"] < row["quantity"]]
-    facts = tenants[0] if tenants else {"currency": "", "hold_seconds": 0, "now": None}
     return StartLook(
         existing=_view(rows, own_lines, payments, None),
         shortages=await _shortages(db, tenant, short) if short and not rows else [],
         total=sum((row["unit_price"] or 0) * row["quantity"] for row in asked),
-        currency=facts["currency"],
-        hold_seconds=facts["hold_seconds"],
-        now=facts["now"],
-        tenant_known=bool(tenants),
+        currency=tenants[0]["currency"],
+        hold_seconds=tenants[0]["hold_seconds"],
+        now=tenants[0]["now"],
     )
 
 

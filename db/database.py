@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import conninfo
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from domain.errors import MissingTenant, Unavailable
 from domain.ids import TenantId
@@ -30,6 +30,8 @@ LOCK_TIMEOUT_MS = 1_000
 STATEMENT_TIMEOUT_MS = 2_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
 POOL_WAIT_SECONDS = 1.5
+_NO_SECOND_TRY = (psycopg.errors.QueryCanceled, PoolTimeout)
+"""Already waited as long as a caller can."""
 _SET_TENANT = "SELECT set_config('app.tenant', %(tenant)s, true)"
 _WHO = (
     "SELECT current_setting('transaction_isolation') AS isolation, rolsuper OR rolbypassrls AS unbound"
@@ -109,7 +111,7 @@ class Database:
                 async with self._pool.connection() as connection:
                     return await once(connection)
             except psycopg.OperationalError as error:
-                if last or isinstance(error, psycopg.errors.QueryCanceled):
+                if last or isinstance(error, _NO_SECOND_TRY):
                     raise Unavailable("The database did not answer in time; send the same request again.") from error
         raise AssertionError("unreachable")
 

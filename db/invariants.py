@@ -1,4 +1,4 @@
-"""The invariant checker (failures.md I1 to I9, as far as the tables exist). Runs as the admin role, over all tenants."""
+"""The invariant checker: I1 to I9, as far as the tables exist. Runs as the admin role, over all tenants."""
 
 from __future__ import annotations
 

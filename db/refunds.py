@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from db.database import Database
 from domain.ids import CheckoutId, GatewayName, PaymentId, TenantId
@@ -17,9 +18,13 @@ class Owed:
     checkout_id: CheckoutId
     amount: int
     currency: str
+    decided_at: datetime
 
 
-_COLUMNS = "SELECT gateway, payment_id, checkout_id::text AS checkout_id, amount, currency FROM payment_outcomes"
+_COLUMNS = """
+    SELECT gateway, payment_id, checkout_id::text AS checkout_id, amount, currency, decided_at
+    FROM payment_outcomes
+"""
 _OWED = (
     _COLUMNS
     + """ WHERE tenant_id = %(tenant)s AND gateway = %(gateway)s AND payment_id = %(payment)s

@@ -234,3 +234,29 @@ class Refunded:
 
     refund_id: str
     amount: int
+
+
+@dataclass(frozen=True)
+class CheckoutResult:
+    """How a checkout's run ended."""
+
+    status: CheckoutStatus
+    order_id: OrderId | None = None
+
+
+@dataclass(frozen=True)
+class LatePaymentResult:
+    """How a late payment ended: an order after all, a refund, or nothing that was captured."""
+
+    ruling: Ruling
+    reason: str = ""
+    refund_id: str = ""
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What one consistency check had to mend."""
+
+    holds_settled: int = 0
+    events_delivered: int = 0
+    refunds_started: int = 0

@@ -1,0 +1,38 @@
+"""The activities of a checkout: one transaction each."""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from activities import names
+from activities.errors import translated
+from db.database import Database
+from db.extend import extend
+from db.reserve import reserve
+from db.settle import settle
+from domain.messages import ExtendRequest, Settled, SettleRequest, StartCheckout, Started
+
+
+class CheckoutActivities:
+    """Reserve, settle, extend."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    @activity.defn(name=names.RESERVE)
+    @translated
+    async def reserve(self, start: StartCheckout) -> Started:
+        """Hold the lines; a repeat finds what the first did."""
+        return await reserve(self._db, start)
+
+    @activity.defn(name=names.SETTLE)
+    @translated
+    async def settle(self, request: SettleRequest) -> Settled:
+        """Bring the checkout to its end, if its row agrees."""
+        return await settle(self._db, request)
+
+    @activity.defn(name=names.EXTEND)
+    @translated
+    async def extend(self, request: ExtendRequest) -> Settled:
+        """Give the hold more time, once per request id."""
+        return await extend(self._db, request)

@@ -1,0 +1,109 @@
+"""`deliver`: hand a stored payment event to whoever decides about it. One way for webhooks, replay and repair."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.service import RPCError, RPCStatusCode
+
+from db.database import Database
+from db.inbox import EventState, StoredEvent, mark_delivered, mark_settled
+from domain.checkout import CheckoutStatus
+from domain.errors import Unavailable
+from domain.gateway import PaymentStatus
+from domain.ids import CheckoutId, TenantId
+from domain.messages import Capture, LatePayment, PaymentSignal, PaymentSignalKind
+from domain.naming import LATE_PAYMENT, PAYMENT_SIGNAL, checkout_workflow_id, late_payment_workflow_id
+
+RPC_TIMEOUT = timedelta(seconds=3)
+LATE_PAYMENT_TASK_TIMEOUT = timedelta(seconds=4)
+
+
+class Handed(StrEnum):
+    """Where an event went. `unmatched`: its checkout is not known yet; it stays in the inbox."""
+
+    NOTHING_TO_DO = "nothing_to_do"
+    TO_CHECKOUT = "to_checkout"
+    TO_LATE_PAYMENT = "to_late_payment"
+    UNMATCHED = "unmatched"
+
+
+class Delivery:
+    """Hands events to running checkouts, or to a late payment's own workflow."""
+
+    def __init__(self, db: Database, client: Client, task_queue: str) -> None:
+        self._db = db
+        self._client = client
+        self._task_queue = task_queue
+
+    async def deliver(self, tenant: TenantId, event: StoredEvent, *, again: bool = False) -> Handed:
+        """Hand the event over, unless that was done before (`again`: do it all the same).
+
+        Raises Unavailable when it could not be handed over durably; the event stays in the inbox.
+        """
+        if event.state is EventState.SETTLED or (event.state is EventState.DELIVERED and not again):
+            return Handed.NOTHING_TO_DO
+        if event.decided or event.kind not in (PaymentStatus.CAPTURED, PaymentStatus.FAILED):
+            await mark_settled(self._db, tenant, event)
+            return Handed.NOTHING_TO_DO
+        if event.checkout_id is None or event.checkout_status in (None, CheckoutStatus.NEW):
+            return Handed.UNMATCHED
+        if event.kind is PaymentStatus.FAILED:
+            return await self._decline(tenant, event, event.checkout_id)
+        return await self._capture(tenant, event, event.checkout_id)
+
+    async def start_late_payment(self, payment: LatePayment) -> None:
+        """Start the payment's own workflow; one that runs already is as good."""
+        try:
+            await self._client.start_workflow(
+                LATE_PAYMENT,
+                payment,
+                id=late_payment_workflow_id(payment.tenant, payment.gateway, payment.payment_id),
+                task_queue=self._task_queue,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                task_timeout=LATE_PAYMENT_TASK_TIMEOUT,
+                static_summary=f"Late payment {payment.payment_id} of {payment.gateway}",
+                rpc_timeout=RPC_TIMEOUT,
+            )
+        except RPCError as error:
+            raise Unavailable("The workflow engine did not take the payment; it is tried again.") from error
+
+    async def _decline(self, tenant: TenantId, event: StoredEvent, checkout: CheckoutId) -> Handed:
+        """A decline decides nothing; a waiting checkout only shows it."""
+        handed = Handed.NOTHING_TO_DO
+        if event.checkout_status is CheckoutStatus.HELD:
+            signal = PaymentSignal(PaymentSignalKind.DECLINED, event.gateway, event.payment_id)
+            if await self._signal(tenant, checkout, signal):
+                handed = Handed.TO_CHECKOUT
+        await mark_settled(self._db, tenant, event)
+        return handed
+
+    async def _capture(self, tenant: TenantId, event: StoredEvent, checkout: CheckoutId) -> Handed:
+        capture = Capture(
+            event.gateway, event.payment_id, checkout, event.amount, event.currency, received_at=event.received_at
+        )
+        signal = PaymentSignal(PaymentSignalKind.CAPTURED, event.gateway, event.payment_id, capture)
+        if event.checkout_status is CheckoutStatus.HELD and await self._signal(tenant, checkout, signal):
+            handed = Handed.TO_CHECKOUT
+        else:
+            await self.start_late_payment(
+                LatePayment(tenant, event.gateway, event.payment_id, event.received_at, checkout, capture)
+            )
+            handed = Handed.TO_LATE_PAYMENT
+        await mark_delivered(self._db, tenant, event)
+        return handed
+
+    async def _signal(self, tenant: TenantId, checkout: CheckoutId, signal: PaymentSignal) -> bool:
+        """Whether a run of the checkout was open to take the signal. Acknowledged, it is durable."""
+        handle = self._client.get_workflow_handle(checkout_workflow_id(tenant, checkout))
+        try:
+            await handle.signal(PAYMENT_SIGNAL, signal, rpc_timeout=RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise Unavailable("The workflow engine did not take the event; send it again.") from error
+        return True

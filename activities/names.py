@@ -1,0 +1,11 @@
+"""The activities' names, for workflows to call them by without importing SQL."""
+
+from typing import Final
+
+RESERVE: Final = "reserve"
+SETTLE: Final = "settle"
+EXTEND: Final = "extend"
+VERIFY_PAYMENT: Final = "verify_payment"
+START_LATE_PAYMENT: Final = "start_late_payment"
+REFUND_PAYMENT: Final = "refund_payment"
+REPAIR: Final = "repair"

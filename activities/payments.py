@@ -1,0 +1,87 @@
+"""The activities around a payment: ask the gateway, give money back, start a late payment's own workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from temporalio import activity
+
+from activities import names
+from activities.delivery import Delivery
+from activities.errors import translated
+from activities.gateways.interface import Gateway
+from db.database import Database
+from db.refunds import Owed, refund_made, refund_owed
+from domain.errors import GatewayRefused, GatewayUnavailable, NotFound
+from domain.gateway import GatewayPayment, PaymentStatus, RefundStatus
+from domain.ids import GatewayName
+from domain.messages import Capture, LatePayment, Refunded, RefundRequest, Verified, VerifyPayment
+from domain.naming import refund_key
+
+REFUNDED_BY_HAND = "refunded-at-the-gateway"
+
+
+class PaymentActivities:
+    """Verify, refund, and hand over."""
+
+    def __init__(self, db: Database, gateways: Mapping[GatewayName, Gateway], delivery: Delivery) -> None:
+        self._db = db
+        self._gateways = gateways
+        self._delivery = delivery
+
+    @activity.defn(name=names.VERIFY_PAYMENT)
+    @translated
+    async def verify_payment(self, ask: VerifyPayment) -> Verified:
+        """What the gateway says of the payment; a capture comes back as evidence."""
+        payment = await self._gateway(ask.gateway).fetch(ask.tenant, ask.payment_id)
+        if payment is None or payment.tenant not in (None, ask.tenant):
+            return Verified(status=None)
+        return Verified(payment.status, _evidence(ask, payment))
+
+    @activity.defn(name=names.START_LATE_PAYMENT)
+    @translated
+    async def start_late_payment(self, payment: LatePayment) -> None:
+        """Start the payment's own workflow, unless it runs already."""
+        await self._delivery.start_late_payment(payment)
+
+    @activity.defn(name=names.REFUND_PAYMENT)
+    @translated
+    async def refund_payment(self, request: RefundRequest) -> Refunded:
+        """Make the refund that is owed. The same idempotency key on every try, so that money goes back once.
+
+        A gateway that refuses is asked again, for days if need be: the intent stays visible until it is paid.
+        """
+        owed = await refund_owed(self._db, request.tenant, request.gateway, request.payment_id)
+        if owed is None:
+            return Refunded("", 0)
+        refund_id = await self._give_back(request, owed)
+        await refund_made(self._db, request.tenant, owed, refund_id)
+        return Refunded(refund_id, owed.amount)
+
+    async def _give_back(self, request: RefundRequest, owed: Owed) -> str:
+        gateway = self._gateway(request.gateway)
+        key = refund_key(request.tenant, request.gateway, request.payment_id)
+        try:
+            result = await gateway.refund(request.tenant, request.payment_id, owed.amount, key)
+        except GatewayRefused as error:
+            payment = await gateway.fetch(request.tenant, request.payment_id)
+            if payment is not None and payment.refunded_amount >= owed.amount:
+                return REFUNDED_BY_HAND
+            raise GatewayUnavailable(f"The gateway refuses the refund: {error.detail}") from error
+        if result.status is RefundStatus.FAILED:
+            raise GatewayUnavailable("The gateway says that the refund failed; it is asked again.")
+        return result.refund_id
+
+    def _gateway(self, name: GatewayName) -> Gateway:
+        gateway = self._gateways.get(name)
+        if gateway is None:
+            raise NotFound(f"There is no gateway {name!r}.")
+        return gateway
+
+
+def _evidence(ask: VerifyPayment, payment: GatewayPayment) -> Capture | None:
+    if payment.status is not PaymentStatus.CAPTURED or payment.checkout_id is None:
+        return None
+    return Capture(
+        payment.gateway, payment.payment_id, payment.checkout_id, payment.amount, payment.currency, ask.received_at
+    )

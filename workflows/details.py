@@ -1,0 +1,25 @@
+"""What the Temporal UI shows of a running checkout, in Markdown. No personal data."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from domain.checkout import CheckoutStatus
+from domain.messages import Settled
+
+_ENDED = {
+    CheckoutStatus.NEW: "Nothing was held.",
+    CheckoutStatus.REFUSED: "**Refused**: not enough stock, or the price had changed. Nothing was held.",
+    CheckoutStatus.CANCELLED: "**Cancelled**: the stock was given back.",
+    CheckoutStatus.EXPIRED: "**Expired**: no payment came in time, the stock was given back.",
+}
+
+
+def describe(settled: Settled, end: datetime, declined: int) -> str:
+    """The checkout's state in a sentence."""
+    if settled.status is CheckoutStatus.HELD:
+        tries = f" {declined} payment(s) were declined." if declined else ""
+        return f"**Held** until {end:%Y-%m-%d %H:%M:%S} UTC, waiting for the payment.{tries}"
+    if settled.status is CheckoutStatus.CONFIRMED:
+        return f"**Confirmed**: order `{settled.order_id}`, payment `{settled.paid_by}`."
+    return _ENDED.get(settled.status or CheckoutStatus.NEW, "")

@@ -1,0 +1,16 @@
+"""What a handler leaves for `run` to answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from domain.messages import Answered, CancelUpdate, Capture, ConfirmUpdate, ExtendUpdate
+
+
+@dataclass
+class Request:
+    """One waiting update; `capture` is a confirm's evidence. `run` fills in the answer."""
+
+    update: ConfirmUpdate | ExtendUpdate | CancelUpdate
+    capture: Capture | None = None
+    answered: Answered | None = None

@@ -1,0 +1,117 @@
+"""The steps a workflow can take: each an activity with its timeouts, named for what it does.
+
+A database step runs as a local activity (no round trip to the server). When that fails it becomes the same function as
+a regular activity, retried without limit, so that an outage shows in the UI and ends by itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
+
+from activities import names
+from domain.messages import (
+    ExtendRequest,
+    LatePayment,
+    Refunded,
+    RefundRequest,
+    Settled,
+    SettleRequest,
+    StartCheckout,
+    Started,
+    Verified,
+    VerifyPayment,
+)
+from workflows import policies
+
+T = TypeVar("T")
+
+
+async def reserve(start: StartCheckout) -> Started:
+    """Hold the lines, all or nothing."""
+    units = sum(line.quantity for line in start.lines)
+    return await _database_step(names.RESERVE, start, Started, f"Reserve {units} units on {len(start.lines)} lines")
+
+
+async def settle(request: SettleRequest) -> Settled:
+    """Ask the row to end the checkout, and hear what it says."""
+    return await _database_step(names.SETTLE, request, Settled, f"Ask the row: {request.wanted.value}")
+
+
+async def extend(request: ExtendRequest) -> Settled:
+    """Move the end of the hold."""
+    return await _database_step(names.EXTEND, request, Settled, "Extend the hold")
+
+
+async def start_late_payment(payment: LatePayment) -> None:
+    """Give a payment that this checkout cannot take a workflow of its own."""
+    await _database_step(names.START_LATE_PAYMENT, payment, type(None), f"Hand over payment {payment.payment_id}")
+
+
+async def verify(ask: VerifyPayment) -> Verified:
+    """Ask the gateway, for as long as a client waits. Raises ActivityError when it does not answer."""
+    answer: Verified = await workflow.execute_activity(
+        names.VERIFY_PAYMENT,
+        ask,
+        result_type=Verified,
+        start_to_close_timeout=policies.VERIFY_START_TO_CLOSE,
+        schedule_to_close_timeout=policies.VERIFY_SCHEDULE_TO_CLOSE,
+        retry_policy=policies.VERIFY_RETRY,
+        summary=f"Ask {ask.gateway} about {ask.payment_id}",
+    )
+    return answer
+
+
+async def verify_patiently(ask: VerifyPayment) -> Verified:
+    """Ask the gateway until it answers."""
+    answer: Verified = await workflow.execute_activity(
+        names.VERIFY_PAYMENT,
+        ask,
+        result_type=Verified,
+        start_to_close_timeout=policies.VERIFY_START_TO_CLOSE,
+        retry_policy=policies.LATE_VERIFY_RETRY,
+        summary=f"Ask {ask.gateway} about {ask.payment_id}",
+    )
+    return answer
+
+
+async def refund(request: RefundRequest) -> Refunded:
+    """Give the money back, however long the gateway takes."""
+    answer: Refunded = await workflow.execute_activity(
+        names.REFUND_PAYMENT,
+        request,
+        result_type=Refunded,
+        start_to_close_timeout=policies.REFUND_START_TO_CLOSE,
+        retry_policy=policies.REFUND_RETRY,
+        summary=f"Refund {request.payment_id} at {request.gateway}",
+    )
+    return answer
+
+
+async def _database_step(name: str, argument: Any, result_type: type[T], summary: str) -> T:
+    try:
+        near: T = await workflow.execute_local_activity(
+            name,
+            argument,
+            result_type=result_type,
+            start_to_close_timeout=policies.LOCAL_START_TO_CLOSE,
+            schedule_to_close_timeout=policies.LOCAL_SCHEDULE_TO_CLOSE,
+            retry_policy=policies.LOCAL_RETRY,
+            summary=summary,
+        )
+    except ActivityError as error:
+        if isinstance(error.cause, ApplicationError) and error.cause.non_retryable:
+            raise
+    else:
+        return near
+    far: T = await workflow.execute_activity(
+        name,
+        argument,
+        result_type=result_type,
+        start_to_close_timeout=policies.FALLBACK_START_TO_CLOSE,
+        retry_policy=policies.FALLBACK_RETRY,
+        summary=f"{summary} (the local attempt failed)",
+    )
+    return far
