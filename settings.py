@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     sandbox_gateway_url: str = "http://127.0.0.1:8100"
     sandbox_gateway_secret: SecretStr = SecretStr(DEVELOPMENT_WEBHOOK_SECRET)
     """Standard Webhooks secret (`whsec_` and base64) that the sandbox gateway signs with."""
+    sandbox_webhook_url: str | None = None
+    """Where the sandbox gateway finds the API. None: on this machine, at `api_port`."""
 
     max_body_bytes: int = Field(default=256 * 1024, ge=1024)
     max_body_seconds: float = Field(default=10.0, gt=0)

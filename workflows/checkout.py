@@ -115,15 +115,15 @@ class CheckoutWorkflow:
         return await self._ask_run(update)
 
     @confirm.validator
-    def _confirm_in_time(self, _: ConfirmUpdate) -> None:
+    def _confirm_in_time(self, update: ConfirmUpdate) -> None:  # noqa: ARG002  # the SDK hands it over
         self._refuse_when_closing()
 
     @extend.validator
-    def _extend_in_time(self, _: ExtendUpdate) -> None:
+    def _extend_in_time(self, update: ExtendUpdate) -> None:  # noqa: ARG002  # the SDK hands it over
         self._refuse_when_closing()
 
     @cancel.validator
-    def _cancel_in_time(self, _: CancelUpdate) -> None:
+    def _cancel_in_time(self, update: CancelUpdate) -> None:  # noqa: ARG002  # the SDK hands it over
         self._refuse_when_closing()
 
     def _refuse_when_closing(self) -> None:

@@ -39,7 +39,7 @@ def config_from(settings: Settings) -> GatewayConfig:
     return GatewayConfig(
         database=settings.data_dir / "gateway.db",
         secrets=settings.sandbox_gateway_secret.get_secret_value().split(),
-        target_url=f"http://127.0.0.1:{settings.api_port}",
+        target_url=settings.sandbox_webhook_url or f"http://127.0.0.1:{settings.api_port}",
     )
 
 
