@@ -1,0 +1,91 @@
+"""A restart of the sandbox gateway, wished for or not, keeps payments, ledger and undelivered webhooks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from local.ports import free_port
+from tests.support.gateway import SECRET, RunningGateway, running_gateway
+from tests.support.receiver import Receiver, receiving
+
+
+@pytest.fixture
+def shop() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+async def new_payment(sandbox: RunningGateway) -> str:
+    return str((await sandbox.create("demo", None, 5500))["id"])
+
+
+async def test_payments_ledger_and_undelivered_webhooks_survive_a_restart(tmp_path: Path, shop: Receiver) -> None:
+    shop.answer = lambda _: 503
+    async with running_gateway(tmp_path, shop.url) as sandbox:
+        payment_id = await new_payment(sandbox)
+        await sandbox.pay(payment_id)
+        await shop.wait_for_some()
+        before = await sandbox.payment(payment_id), await sandbox.ledger()
+    shop.answer = lambda _: 200
+    async with running_gateway(tmp_path, shop.url) as sandbox:
+        (record,) = await sandbox.settled(payment_id)
+        assert (await sandbox.payment(payment_id), await sandbox.ledger()) == before
+    assert record["state"] == "delivered"
+    assert {webhook.event["id"] for webhook in shop.got} == {record["event_id"]}
+
+
+async def test_a_gateway_killed_outright_forgets_no_payment_and_no_webhook(tmp_path: Path, shop: Receiver) -> None:
+    """As `holdfast gateway` runs it: in a process of its own, from the settings in the environment."""
+    shop.answer = lambda _: 503
+    port, api_port = free_port(), int(shop.url.rpartition(":")[2])
+    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+        sandbox = RunningGateway(f"http://127.0.0.1:{port}", client)
+        process = await _start(sandbox, tmp_path, port, api_port)
+        try:
+            paid = [await new_payment(sandbox) for _ in range(20)]
+            await asyncio.gather(*[sandbox.pay(payment_id) for payment_id in paid])
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait(10)
+        shop.answer = lambda _: 200
+        process = await _start(sandbox, tmp_path, port, api_port)
+        try:
+            for payment_id in paid:
+                (record,) = await sandbox.settled(payment_id)
+                assert (record["state"], (await sandbox.payment(payment_id))["status"]) == ("delivered", "captured")
+            assert {entry["payment_id"] for entry in await sandbox.ledger()} == set(paid)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) in (0, -signal.SIGTERM)
+
+
+async def _start(sandbox: RunningGateway, folder: Path, port: int, api_port: int) -> subprocess.Popen[bytes]:
+    environment = os.environ | {
+        "HOLDFAST_ENV": "development",
+        "HOLDFAST_DATA_DIR": str(folder),
+        "HOLDFAST_API_PORT": str(api_port),
+        "HOLDFAST_SANDBOX_GATEWAY_SECRET": SECRET,
+    }
+    command = [sys.executable, "-m", "uvicorn", "--factory", "local.gateway.app:create_app", "--port", str(port)]
+    # The test waits for this process anyway; starting it takes no time.
+    process = subprocess.Popen([*command, "--log-level", "warning", "--ws", "none"], env=environment)  # noqa: ASYNC220
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            await sandbox.call("GET", "/healthz")
+        except httpx.TransportError:
+            assert process.poll() is None, "the gateway ended at once"
+            assert time.monotonic() < deadline, "the gateway did not start"
+            await asyncio.sleep(0.05)
+        else:
+            return process
