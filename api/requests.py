@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from email.message import Message
 from typing import Any, cast
 
 from fastapi import Request, Response
@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from api import strict_json
 from domain.errors import BadRequest, BodyTooSlow, TooLarge, UnsupportedMediaType
 
+_JSON_TYPE = re.compile(r"application/json[ \t]*(?:;[ \t]*(?:charset=\"?utf-8\"?[ \t]*)?)?", re.IGNORECASE | re.ASCII)
 CLOSE = {"connection": "close"}
 """Sent when the rest of a body is not read: the connection cannot serve another request."""
 
@@ -69,8 +70,5 @@ class StrictRoute(APIRoute):
 
 
 def _require_json(content_type: str) -> None:
-    message = Message()
-    message["content-type"] = content_type
-    charset = message.get_content_charset("utf-8")
-    if message.get_content_type() != "application/json" or charset not in ("utf-8", "utf8"):
+    if not _JSON_TYPE.fullmatch(content_type):
         raise UnsupportedMediaType("Send Content-Type: application/json, in UTF-8.")

@@ -67,12 +67,12 @@ _DECODER = json.JSONDecoder(
 
 def _refuse_hostile(root: Any) -> None:
     """Look at every string and the depth, level by level, so that no nesting can exhaust the stack."""
-    level = [root]
-    for _ in range(MAX_DEPTH + 1):
+    level, depth = [root], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH and any(isinstance(value, dict | list) for value in level):
+            raise BadJson(_TOO_DEEP)
         level = [child for value in level for child in _children(value)]
-        if not level:
-            return
-    raise BadJson(_TOO_DEEP)
 
 
 def _children(value: Any) -> Iterator[Any]:

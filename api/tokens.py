@@ -58,12 +58,20 @@ class Caller:
 class Tokens:
     """Issues access tokens and verifies them; remembers the ones it verified until they expire."""
 
-    def __init__(self, secret: str, issuer: str, audience: str, *, remembered: int = 10_000) -> None:
-        """Raises ValueError for a secret shorter than 32 bytes."""
+    def __init__(
+        self,
+        secret: str,
+        issuer: str,
+        audience: str,
+        *,
+        remembered: int = 10_000,
+        leeway_seconds: int = LEEWAY_SECONDS,
+    ) -> None:
+        """`leeway_seconds`: how far clocks may be apart. Raises ValueError for a secret shorter than 32 bytes."""
         self._secret = secret.encode()
         if len(self._secret) < MIN_SECRET_BYTES:
             raise ValueError(f"the token secret must have at least {MIN_SECRET_BYTES} bytes")
-        self._issuer, self._audience = issuer, audience
+        self._issuer, self._audience, self._leeway = issuer, audience, leeway_seconds
         self._remembered, self._known = remembered, OrderedDict[bytes, Caller]()
 
     def issue(self, tenant: TenantId, subject: str, scopes: Collection[Scope], seconds: int) -> str:
@@ -104,7 +112,7 @@ class Tokens:
                 options={"require": _REQUIRED, "enforce_minimum_key_length": True},
                 audience=self._audience,
                 issuer=self._issuer,
-                leeway=LEEWAY_SECONDS,
+                leeway=self._leeway,
             )
         except _UNREADABLE:
             raise Unauthorized from None
