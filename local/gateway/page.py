@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from local.gateway import ledger, outbox
@@ -30,13 +30,14 @@ _WITHOUT_CENTS = frozenset({"CLP", "JPY", "KRW", "PYG", "VND"})
 
 
 @router.get("/", response_class=HTMLResponse)
-async def payments_page(here: Here, said: str = "") -> str:
+async def payments_page(request: Request, here: Here, said: str = "") -> str:
     """The newest hundred payments."""
     payments = await here.read(ledger.find, None, 100)
     webhooks = await here.read(outbox.find, None)
     last: dict[str, Row] = {copy["payment_id"]: copy for copy in webhooks}
     rows = "".join(_row(payment, last.get(payment["id"])) for payment in payments)
-    return _PAGE.format(style=STYLE, notice=_notice(said), content=_table(rows) if rows else _EMPTY)
+    content = _table(rows) if rows else _empty(str(request.base_url))
+    return _PAGE.format(style=STYLE, notice=_notice(said), content=content)
 
 
 @router.post("/payments/{payment_id}/{action}/form", response_class=RedirectResponse)
@@ -98,9 +99,11 @@ def _table(rows: str) -> str:
 <th>Status</th><th>Last webhook</th><th>You are the buyer's bank</th></tr></thead><tbody>{rows}</tbody></table></div>"""
 
 
-_EMPTY = """<div class="empty"><h2>No payments yet</h2><p>Create one for a checkout:</p>
-<pre>curl -X POST http://127.0.0.1:8100/payments -H 'content-type: application/json' \\
-  -d '{"tenant": "demo", "checkout_id": "…", "amount": 5500, "currency": "COP"}'</pre></div>"""
+def _empty(address: str) -> str:
+    return f"""<div class="empty"><h2>No payments yet</h2><p>Create one for a checkout:</p>
+<pre>curl -X POST {escape(address)}payments -H 'content-type: application/json' \\
+  -d '{{"tenant": "demo", "checkout_id": "…", "amount": 5500, "currency": "COP"}}'</pre></div>"""
+
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

@@ -26,4 +26,8 @@ button:hover { filter: brightness(1.15) } button:focus-visible { outline: 3px so
 .notice { background: var(--card); border-left: 4px solid var(--wait); padding: .7rem 1rem; margin: 0 0 1rem }
 .empty { background: var(--card); border: 1px solid var(--line); border-radius: .75rem; padding: 1.5rem }
 .empty h2 { margin: 0; font-size: 1.1rem } pre { overflow-x: auto; margin: 0 }
+@media (max-width: 50rem) {
+  table, tbody, tr, td { display: block } thead { display: none } tr { padding: .6rem 0 }
+  td { padding: .2rem 1rem } .amount { text-align: left }
+}
 """

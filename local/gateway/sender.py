@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import time
 from base64 import b64encode
@@ -20,6 +21,7 @@ from local.gateway.config import GatewayConfig
 from local.gateway.database import Database
 
 Row = dict[str, Any]
+_LOG = logging.getLogger(__name__)
 
 
 class Sender:
@@ -42,13 +44,22 @@ class Sender:
         limits = httpx.Limits(max_connections=self._config.deliveries_at_once)
         # The target is named outright, so proxies from the environment have no say.
         async with httpx.AsyncClient(timeout=self._config.delivery_timeout, limits=limits, trust_env=False) as client:
-            loop = asyncio.create_task(self._run(client))
+            loop = asyncio.create_task(self._keep_running(client))
             try:
                 yield
             finally:
                 loop.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await loop
+
+    async def _keep_running(self, client: httpx.AsyncClient) -> None:
+        """A full disk or a fault of ours stops deliveries for a moment, visibly; never for good, unseen."""
+        while True:
+            try:
+                await self._run(client)
+            except Exception:  # noqa: BLE001  # Whatever it was: it is logged, and deliveries must go on.
+                _LOG.exception("deliveries stopped; they start again in %s s", self._config.first_retry)
+                await asyncio.sleep(self._config.first_retry)
 
     async def _run(self, client: httpx.AsyncClient) -> None:
         async with asyncio.TaskGroup() as deliveries:
@@ -100,7 +111,7 @@ class Sender:
         headers = _signed_headers(copy["event_id"], copy["body"], keys)
         try:
             response = await client.post(url, content=copy["body"].encode(), headers=headers)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             return None, type(error).__name__
         return response.status_code, None if response.is_success else f"HTTP {response.status_code}"
 

@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from local.gateway import ledger
+from local.gateway.config import GatewayConfig
+from local.gateway.database import Database
+from local.gateway.schemas import NewPayment
+from local.gateway.sender import Sender
 from local.ports import free_port
 from tests.support.gateway import SECRET, RunningGateway, running_gateway
 from tests.support.receiver import Receiver, receiving
@@ -42,6 +49,39 @@ async def test_payments_ledger_and_undelivered_webhooks_survive_a_restart(tmp_pa
         assert (await sandbox.payment(payment_id), await sandbox.ledger()) == before
     assert record["state"] == "delivered"
     assert {webhook.event["id"] for webhook in shop.got} == {record["event_id"]}
+
+
+async def test_a_database_that_fails_once_does_not_stop_deliveries(
+    tmp_path: Path, shop: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    class FailsOnce(Database):
+        failed = asyncio.Event()
+
+        async def run(self, *args: Any, **kwargs: Any) -> Any:
+            if not self.failed.is_set():
+                self.failed.set()
+                raise sqlite3.OperationalError("disk is full")
+            return await super().run(*args, **kwargs)
+
+    config = GatewayConfig(tmp_path / "gateway.db", [SECRET], shop.url, first_retry=0.05)
+    database = FailsOnce(config.database)
+    async with Sender(config, database).running():
+        await database.failed.wait()
+        new = NewPayment(tenant="demo", amount=1, currency="COP", announce=True)
+        await database.run(ledger.create, new)
+        await shop.wait_for(1)
+    database.close()
+    assert "deliveries stopped" in caplog.text
+
+
+async def test_a_shop_with_an_impossible_address_is_only_a_failed_delivery(tmp_path: Path) -> None:
+    async with running_gateway(tmp_path, "http://shop.invalid:port") as sandbox:
+        payment_id = await new_payment(sandbox)
+        await sandbox.pay(payment_id)
+        await asyncio.sleep(1)
+        (record,) = await sandbox.webhooks(payment_id)
+        assert record["attempts"] >= 2
+        assert (record["state"], record["last_error"]) == ("pending", "InvalidURL")
 
 
 async def test_a_gateway_killed_outright_forgets_no_payment_and_no_webhook(tmp_path: Path, shop: Receiver) -> None:
