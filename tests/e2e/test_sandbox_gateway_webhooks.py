@@ -17,7 +17,9 @@ from activities.gateways.sandbox import SandboxGateway
 from domain.errors import InvalidSignature
 from domain.gateway import PaymentEvent
 from domain.ids import TenantId
+from local.gateway.app import config_from
 from local.gateway.config import GatewayConfig
+from settings import Settings
 from tests.support.gateway import SECRET, RunningGateway, running_gateway
 from tests.support.receiver import Received, Receiver, receiving
 
@@ -94,6 +96,13 @@ async def test_a_refused_delivery_is_tried_again_with_growing_pauses_and_a_fresh
     assert [pause >= floor for pause, floor in zip(pauses, [0.05, 0.1, 0.2, 0.4], strict=True)] == [True] * 4
     (record,) = await sandbox.settled(payment_id)
     assert (record["attempts"], record["last_status"], record["last_error"]) == (5, 204, None)
+
+
+def test_webhooks_go_to_the_api_on_this_machine_unless_the_settings_say_otherwise() -> None:
+    here = Settings(env="development", api_port=8765)
+    assert config_from(here).target_url == "http://127.0.0.1:8765"
+    elsewhere = here.model_copy(update={"sandbox_webhook_url": "http://api:8000"})
+    assert config_from(elsewhere).target_url == "http://api:8000"
 
 
 def test_pauses_double_from_half_a_second_to_an_hour() -> None:
