@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from enum import StrEnum
 
@@ -19,6 +20,9 @@ from domain.messages import Capture, LatePayment, PaymentSignal, PaymentSignalKi
 from domain.naming import LATE_PAYMENT, PAYMENT_SIGNAL, checkout_workflow_id, late_payment_workflow_id
 
 RPC_TIMEOUT = timedelta(seconds=3)
+"""Of one call, with the SDK's own retries in it."""
+_UNREACHABLE = (RPCError, RuntimeError, TimeoutError)
+"""How a Temporal that is down shows (RuntimeError: a lazy client that cannot connect)."""
 LATE_PAYMENT_TASK_TIMEOUT = timedelta(seconds=4)
 
 
@@ -58,18 +62,19 @@ class Delivery:
     async def start_late_payment(self, payment: LatePayment) -> None:
         """Start the payment's own workflow; one that runs already is as good."""
         try:
-            await self._client.start_workflow(
-                LATE_PAYMENT,
-                payment,
-                id=late_payment_workflow_id(payment.tenant, payment.gateway, payment.payment_id),
-                task_queue=self._task_queue,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                task_timeout=LATE_PAYMENT_TASK_TIMEOUT,
-                static_summary=f"Late payment {payment.payment_id} of {payment.gateway}",
-                rpc_timeout=RPC_TIMEOUT,
-            )
-        except RPCError as error:
+            async with asyncio.timeout(RPC_TIMEOUT.total_seconds()):
+                await self._client.start_workflow(
+                    LATE_PAYMENT,
+                    payment,
+                    id=late_payment_workflow_id(payment.tenant, payment.gateway, payment.payment_id),
+                    task_queue=self._task_queue,
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                    task_timeout=LATE_PAYMENT_TASK_TIMEOUT,
+                    static_summary=f"Late payment {payment.payment_id} of {payment.gateway}",
+                    rpc_timeout=RPC_TIMEOUT,
+                )
+        except _UNREACHABLE as error:
             raise Unavailable("The workflow engine did not take the payment; it is tried again.") from error
 
     async def _decline(self, tenant: TenantId, event: StoredEvent, checkout: CheckoutId) -> Handed:
@@ -101,9 +106,10 @@ class Delivery:
         """Whether a run of the checkout was open to take the signal. Acknowledged, it is durable."""
         handle = self._client.get_workflow_handle(checkout_workflow_id(tenant, checkout))
         try:
-            await handle.signal(PAYMENT_SIGNAL, signal, rpc_timeout=RPC_TIMEOUT)
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
+            async with asyncio.timeout(RPC_TIMEOUT.total_seconds()):
+                await handle.signal(PAYMENT_SIGNAL, signal, rpc_timeout=RPC_TIMEOUT)
+        except _UNREACHABLE as error:
+            if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
                 return False
             raise Unavailable("The workflow engine did not take the event; send it again.") from error
         return True

@@ -9,13 +9,16 @@ import httpx
 from fastapi import FastAPI
 from temporalio.client import Client
 
+from activities.delivery import Delivery
 from activities.gateways.registry import gateways_from
 from api import logs, problems, temporal
+from api.confirming import Confirming
 from api.context import RequestContext
 from api.deps import Services
+from api.engine import Engine
 from api.openapi import DESCRIPTION, TAGS, HoldfastAPI, installed_version
 from api.passwords import Passwords
-from api.routes import auth, health, products
+from api.routes import auth, checkouts, health, orders, products, webhooks
 from api.tokens import Tokens
 from db.database import Database
 from domain.ids import TenantId
@@ -42,7 +45,7 @@ def create_app(settings: Settings | None = None, *, client: Client | None = None
     app.state.body_seconds = settings.max_body_seconds
     app.add_middleware(RequestContext)
     problems.install(app)
-    for routes in (auth, products, health):
+    for routes in (auth, products, checkouts, orders, webhooks, health):
         app.include_router(routes.router)
     return app
 
@@ -58,21 +61,9 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         db = Database(settings.database_url.get_secret_value(), size=settings.database_pool_size, name="holdfast-api")
+        engine = client or await temporal.connect(f"127.0.0.1:{settings.temporal_port}", lazy=True)
         async with httpx.AsyncClient() as http:
-            app.state.services = Services(
-                db=db,
-                temporal=client or await temporal.connect(f"127.0.0.1:{settings.temporal_port}", lazy=True),
-                gateways=gateways_from(
-                    settings.sandbox_gateway_url, settings.sandbox_gateway_secret.get_secret_value(), http
-                ),
-                tokens=tokens,
-                passwords=await Passwords.create(),
-                default_tenant=TenantId(settings.default_tenant),
-                access_token_seconds=settings.access_token_seconds,
-                task_queue=settings.task_queue,
-                buyer_hash_key=settings.buyer_hash_key.get_secret_value().encode(),
-                max_inflight_starts=settings.max_inflight_starts,
-            )
+            app.state.services = _services(settings, tokens, db, engine, http, await Passwords.create())
             await db.open()
             try:
                 yield
@@ -80,3 +71,23 @@ def _lifespan(
                 await db.close()
 
     return lifespan
+
+
+def _services(
+    settings: Settings, tokens: Tokens, db: Database, client: Client, http: httpx.AsyncClient, passwords: Passwords
+) -> Services:
+    hash_key = settings.buyer_hash_key.get_secret_value().encode()
+    engine = Engine(client, settings.task_queue, hash_key, settings.max_inflight_starts)
+    delivery = Delivery(db, client, settings.task_queue)
+    return Services(
+        db=db,
+        temporal=client,
+        gateways=gateways_from(settings.sandbox_gateway_url, settings.sandbox_gateway_secret.get_secret_value(), http),
+        tokens=tokens,
+        passwords=passwords,
+        default_tenant=TenantId(settings.default_tenant),
+        access_token_seconds=settings.access_token_seconds,
+        engine=engine,
+        delivery=delivery,
+        confirming=Confirming(db, engine, delivery),
+    )

@@ -11,7 +11,10 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from structlog.contextvars import bind_contextvars
 from temporalio.client import Client
 
+from activities.delivery import Delivery
 from activities.gateways.interface import Gateway
+from api.confirming import Confirming
+from api.engine import Engine
 from api.passwords import Passwords
 from api.tokens import Caller, Scope, Tokens
 from api.validation import IDEMPOTENCY_HEADER
@@ -31,9 +34,9 @@ class Services:
     passwords: Passwords
     default_tenant: TenantId
     access_token_seconds: int
-    task_queue: str
-    buyer_hash_key: bytes
-    max_inflight_starts: int
+    engine: Engine
+    delivery: Delivery
+    confirming: Confirming
 
 
 async def _services(request: Request) -> Services:

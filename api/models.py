@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from domain.errors import NotFound
+from domain.ids import CheckoutId
+
 MAX_ID = 2**63 - 1
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 RowId = Annotated[int, Field(ge=1, le=MAX_ID)]
 """A product's (or other numbered row's) id: PostgreSQL's bigint."""
@@ -27,3 +32,10 @@ class Answer(BaseModel):
     """A response's body."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def as_checkout_id(text: str) -> CheckoutId:
+    """A UUID in its canonical form. Raises NotFound for anything else: no checkout (or order) has such an id."""
+    if not _UUID.fullmatch(text):
+        raise NotFound
+    return CheckoutId(text)

@@ -129,6 +129,12 @@ class GatewayRefused(Conflict):
     code, title = "gateway_refused", "The payment gateway refused"
 
 
+class PaymentRefunded(Conflict):
+    """This payment was (or is being) given back; it cannot make an order. `reason` says why."""
+
+    code, title = "payment_refunded", "The payment is refunded"
+
+
 class Gone(HoldfastError):
     """The hold is over (expired or cancelled): nothing can be changed any more."""
 

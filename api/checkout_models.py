@@ -1,0 +1,143 @@
+"""The shapes of checkouts and orders at HTTP."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from api.models import Answer, Minor, RowId, StrictModel
+from domain.checkout import MAX_LINES, MAX_QUANTITY
+
+MAX_AMOUNT = 10**15
+PaymentIdField = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,199}$"),
+    Field(description="The gateway's id of the payment.", examples=["pay_3f9c2a"]),
+]
+GatewayField = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,39}$"), Field(examples=["sandbox"])]
+
+
+class LineIn(StrictModel):
+    """Units of one product. Lines that name the same product are summed."""
+
+    product_id: RowId = Field(examples=[38])
+    quantity: int = Field(default=1, ge=1, le=MAX_QUANTITY)
+
+
+class StartIn(StrictModel):
+    """What to hold."""
+
+    lines: list[LineIn] = Field(min_length=1, max_length=MAX_LINES)
+    expected_total: int | None = Field(
+        default=None, ge=0, le=MAX_AMOUNT, description="Refuse (409 `price_changed`) if the total is another."
+    )
+
+
+class ExtendIn(StrictModel):
+    """How much more time."""
+
+    minutes: int | None = Field(
+        default=None, ge=1, le=1440, description="At most the tenant's step (15 by default), which is also the default."
+    )
+
+
+class ConfirmIn(StrictModel):
+    """Which payment was made."""
+
+    payment_id: PaymentIdField
+    gateway: GatewayField = "sandbox"
+
+
+class CancelIn(StrictModel):
+    """Nothing to say."""
+
+
+class LineOut(Answer):
+    """A line, with the price that was fixed when it was locked."""
+
+    id: int
+    product_id: int | None
+    quantity: int
+    list_price: Minor
+    unit_price: Minor
+    locked_at: datetime
+    status: Literal["held", "sold", "released"]
+
+
+class PaymentOut(Answer):
+    """What became of a captured payment: the order, or a refund and why."""
+
+    gateway: str
+    payment_id: str
+    amount: Minor
+    currency: str
+    outcome: Literal["order", "refund"]
+    reason: str | None = Field(description="With a refund: late, second_payment, wrong_amount, …")
+    quarantined: bool = Field(description="Somebody should look at it: the money was not what was asked for.")
+    refund_status: Literal["intended", "refunded", "refused"] | None
+    decided_at: datetime
+    refunded_at: datetime | None
+
+
+class CheckoutOut(Answer):
+    """A checkout as it is now."""
+
+    id: str
+    status: Literal["held", "confirmed", "cancelled", "expired"]
+    expires_at: datetime
+    remaining_seconds: int = Field(description="0 when the hold is over.")
+    currency: str = Field(examples=["COP"])
+    subtotal: Minor
+    discount: Minor
+    tax: Minor
+    total: Minor
+    created_at: datetime
+    ended_at: datetime | None
+    order_id: str | None
+    lines: list[LineOut]
+    payments: list[PaymentOut]
+
+
+class OrderLineOut(Answer):
+    """What was sold."""
+
+    product_id: int | None
+    name: str
+    quantity: int
+    returned: int
+    list_price: Minor
+    unit_price: Minor
+
+
+class OrderOut(Answer):
+    """A sale. Fiscal number, taxes and fulfilment are not built yet."""
+
+    id: str
+    checkout_id: str
+    currency: str
+    subtotal: Minor
+    discount: Minor
+    tax: Minor
+    total: Minor
+    gateway: str
+    payment_id: str
+    created_at: datetime
+    lines: list[OrderLineOut]
+
+
+class OrderPage(Answer):
+    """Orders, newest first."""
+
+    items: list[OrderOut]
+    next_before: str | None = Field(description="`before` of the next page; null on the last.")
+
+
+class AcceptedOut(Answer):
+    """Taken, and still at work: look at `status_url`."""
+
+    checkout_id: str
+    status: Literal["held", "confirmed", "cancelled", "expired", "refused"]
+    status_url: str
+    detail: str

@@ -1,0 +1,56 @@
+"""From rows to what HTTP answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.checkout_models import CheckoutOut, LineOut, OrderLineOut, OrderOut, PaymentOut
+from db.checkouts import CheckoutView
+from db.orders import OrderView
+from domain.errors import CheckoutRefused, HoldfastError, InsufficientStock, PriceChanged
+
+_PAYMENT = tuple(PaymentOut.model_fields)
+_LINE = tuple(LineOut.model_fields)
+_ORDER_LINE = tuple(OrderLineOut.model_fields)
+
+
+def checkout_out(view: CheckoutView) -> CheckoutOut:
+    """A checkout that was held, as the row says it is now."""
+    row = view.row
+    return CheckoutOut(
+        **_some(row, set(CheckoutOut.model_fields) - {"order_id", "lines", "payments"}),
+        order_id=next((payment["order_id"] for payment in view.payments if payment["order_id"]), None),
+        lines=[LineOut(**_some(line, _LINE)) for line in view.lines],
+        payments=[PaymentOut(**_some(payment, _PAYMENT)) for payment in view.payments],
+    )
+
+
+def order_out(view: OrderView) -> OrderOut:
+    """An order and its lines."""
+    return OrderOut(
+        **_some(view.row, set(OrderOut.model_fields) - {"lines"}),
+        lines=[OrderLineOut(**_some(line, _ORDER_LINE)) for line in view.lines],
+    )
+
+
+def refusal(stored: dict[str, Any] | None) -> HoldfastError:
+    """The error that a refused checkout answered with, and answers again."""
+    if stored is None:
+        return CheckoutRefused()
+    if stored["code"] == PriceChanged.code:
+        return price_changed(stored["total"])
+    return insufficient_stock(stored["shortages"])
+
+
+def price_changed(total: int) -> PriceChanged:
+    """`expected_total` was another."""
+    return PriceChanged("The total is not the expected one; ask the buyer again.", total=total)
+
+
+def insufficient_stock(shortages: list[dict[str, Any]]) -> InsufficientStock:
+    """Names every short line."""
+    return InsufficientStock("Not enough stock for the lines in `shortages`.", shortages=shortages)
+
+
+def _some(row: dict[str, Any], names: Any) -> dict[str, Any]:
+    return {name: row[name] for name in names}

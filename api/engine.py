@@ -1,0 +1,190 @@
+"""Writes that change a checkout go to Temporal: start, extend, confirm, cancel."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+    WorkflowUpdateStage,
+)
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from domain import search_attributes
+from domain.errors import Unavailable
+from domain.ids import BuyerKey, buyer_hash
+from domain.messages import (
+    Answered,
+    CancelUpdate,
+    CheckoutRef,
+    ConfirmUpdate,
+    ExtendUpdate,
+    StartCheckout,
+    Started,
+    StartStatus,
+)
+from domain.money import Money
+from domain.naming import CHECKOUT, CHECKOUT_OVER, RESERVE_UPDATE, checkout_workflow_id
+from workflows.policies import CLIENT_DEADLINE, TASK_TIMEOUT
+
+QUEUE_SECONDS = 2.0
+"""How long a start waits for a place among those in flight, before it is refused early."""
+_TRANSPORT = (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError, RuntimeError, TimeoutError)
+"""How a Temporal that is down, slow or overloaded shows (RuntimeError: a lazy client that cannot connect)."""
+_DOWN = "The checkout engine does not answer in time; send the same request with the same Idempotency-Key."
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is known of a checkout before it starts, for the Temporal UI. `total` in minor units."""
+
+    total: int
+    currency: str
+    end: datetime
+
+
+class Engine:
+    """Speaks to the checkouts' runs. Every method raises Unavailable when Temporal does not answer in time."""
+
+    def __init__(self, client: Client, task_queue: str, buyer_hash_key: bytes, max_inflight: int) -> None:
+        self._client = client
+        self._task_queue = task_queue
+        self._buyer_hash_key = buyer_hash_key
+        self._places = asyncio.Semaphore(max_inflight)
+
+    async def start(self, start: StartCheckout, outlook: Outlook) -> Started:
+        """Start the checkout's run, or find it, and wait for its reserve: one round trip."""
+        async with self._place():
+            started = await self._reserve(start, outlook, RESERVE_UPDATE)
+            if started.start is StartStatus.NOT_ATTEMPTED and started.deadline != start.deadline:
+                # The answer of an earlier run that came too late and wrote nothing: ask for a new one.
+                started = await self._reserve(start, outlook, f"{RESERVE_UPDATE}-{start.deadline.timestamp():.6f}")
+            return started
+
+    async def update(
+        self, ref: CheckoutRef, name: str, key: str, update: ConfirmUpdate | ExtendUpdate | CancelUpdate, wait: float
+    ) -> Answered | None:
+        """Ask the run, and wait up to `wait` seconds for its answer; None: it took the request and is still at it.
+
+        The same name and key find the first request's answer. Raises CheckoutIsOver when no run is open to ask.
+        """
+        handle = self._client.get_workflow_handle(checkout_workflow_id(ref.tenant, ref.checkout_id))
+        try:
+            asked = await handle.start_update(
+                name,
+                update,
+                id=_update_id(name, key),
+                wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+                result_type=Answered,
+                rpc_timeout=CLIENT_DEADLINE,
+            )
+        except WorkflowUpdateFailedError as error:
+            raise _refused(error) from error
+        except _TRANSPORT as error:
+            raise _unreachable(error) from error
+        return await self._answer(asked, wait)
+
+    async def _answer(self, asked: Any, wait: float) -> Answered | None:
+        try:
+            async with asyncio.timeout(wait):
+                answered: Answered = await asked.result()
+        except TimeoutError:
+            return None
+        except WorkflowUpdateFailedError as error:
+            raise _refused(error) from error
+        except _TRANSPORT as error:
+            raise _unreachable(error) from error
+        return answered
+
+    async def _reserve(self, start: StartCheckout, outlook: Outlook, update_id: str) -> Started:
+        try:
+            async with asyncio.timeout(CLIENT_DEADLINE.total_seconds()):
+                started: Started = await self._client.execute_update_with_start_workflow(
+                    RESERVE_UPDATE,
+                    start_workflow_operation=self._operation(start, outlook),
+                    id=update_id,
+                    result_type=Started,
+                    rpc_timeout=CLIENT_DEADLINE,
+                )
+        except WorkflowUpdateFailedError as error:
+            raise Unavailable(_DOWN) from error
+        except _TRANSPORT as error:
+            raise Unavailable(_DOWN) from error
+        return started
+
+    def _operation(self, start: StartCheckout, outlook: Outlook) -> WithStartWorkflowOperation[Any, Any]:
+        units = sum(line.quantity for line in start.lines)
+        return WithStartWorkflowOperation(
+            CHECKOUT,
+            start,
+            id=checkout_workflow_id(start.tenant, start.checkout_id),
+            task_queue=self._task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            task_timeout=TASK_TIMEOUT,
+            static_summary=f"{units} unit{'s'[: units != 1]}, {Money(outlook.total, outlook.currency)}",
+            search_attributes=self._attributes(start, outlook),
+        )
+
+    def _attributes(self, start: StartCheckout, outlook: Outlook) -> TypedSearchAttributes:
+        buyer = buyer_hash(BuyerKey(start.buyer), self._buyer_hash_key)
+        return TypedSearchAttributes(
+            [
+                SearchAttributePair(SearchAttributeKey.for_keyword(search_attributes.TENANT), start.tenant),
+                SearchAttributePair(SearchAttributeKey.for_keyword(search_attributes.BUYER), buyer),
+                SearchAttributePair(SearchAttributeKey.for_int(search_attributes.AMOUNT), outlook.total),
+                SearchAttributePair(SearchAttributeKey.for_datetime(search_attributes.END), outlook.end),
+            ]
+        )
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """A place among the starts in flight: a queue of hundreds helps nobody, so who waits long is refused early."""
+        try:
+            async with asyncio.timeout(QUEUE_SECONDS):
+                await self._places.acquire()
+        except TimeoutError:
+            raise Unavailable("Too many checkouts are being started at this moment; try again shortly.") from None
+        try:
+            yield
+        finally:
+            self._places.release()
+
+
+class CheckoutIsOver(Exception):
+    """No run of this checkout is open: its row says how it ended."""
+
+
+def deadline_after(now: datetime) -> datetime:
+    """When a start that begins now stops being waited for. `now` by the database's clock, which also compares it."""
+    return now + CLIENT_DEADLINE
+
+
+def _update_id(name: str, key: str) -> str:
+    return f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+
+
+def _refused(error: WorkflowUpdateFailedError) -> Exception:
+    if isinstance(error.cause, ApplicationError) and error.cause.type == CHECKOUT_OVER:
+        return CheckoutIsOver()
+    return Unavailable(_DOWN)
+
+
+def _unreachable(error: BaseException) -> Exception:
+    if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
+        return CheckoutIsOver()
+    return Unavailable(_DOWN)
+
+
+ANSWER_WAIT = timedelta(seconds=2).total_seconds()
+"""How long confirm, extend and cancel wait before they answer 202."""

@@ -1,0 +1,91 @@
+"""Starting a checkout: look first, then ask the engine, then answer from the row."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from api.checkout_models import StartIn
+from api.checkout_views import insufficient_stock, price_changed, refusal
+from api.engine import Engine, Outlook, deadline_after
+from db.checkouts import CheckoutView, StartLook, look_before_start, read_checkout
+from db.database import Database
+from domain.checkout import CheckoutStatus
+from domain.errors import IdempotencyKeyReused, NotFound, Unavailable
+from domain.ids import BuyerKey, CheckoutId, ProductId, TenantId
+from domain.messages import Line, StartCheckout, StartStatus
+
+
+async def start_checkout(
+    db: Database,
+    engine: Engine,
+    tenant: TenantId,
+    buyer: BuyerKey,
+    checkout: CheckoutId,
+    body: StartIn,
+    fingerprint: str,
+) -> CheckoutView:
+    """The held checkout that this request made, now or when it came before.
+
+    Raises InsufficientStock or PriceChanged when it is refused, IdempotencyKeyReused when the key came with another
+    body, Unavailable when nothing is known of it yet and the same request may be sent again.
+    """
+    lines = summed(body)
+    look = await look_before_start(db, tenant, checkout, lines)
+    if look is None:
+        raise NotFound("There is no such tenant.")
+    if look.existing is not None:
+        _require_same(look.existing, fingerprint)
+        if look.existing.row["status"] != CheckoutStatus.NEW:
+            return _held_or_refused(look.existing)
+    else:
+        _refuse_early(look, body)
+    start = StartCheckout(
+        tenant=tenant,
+        checkout_id=checkout,
+        buyer=buyer,
+        lines=lines,
+        fingerprint=fingerprint,
+        deadline=deadline_after(look.now),
+        expected_total=body.expected_total,
+    )
+    end = look.now + timedelta(seconds=look.hold_seconds)
+    started = await engine.start(start, Outlook(look.total, look.currency, end))
+    if started.start is StartStatus.NOT_ATTEMPTED:
+        raise Unavailable("The checkout was not started in time; nothing was held. Send the same request again.")
+    return await _answered_by_row(db, start)
+
+
+def summed(body: StartIn) -> list[Line]:
+    """One line per product, in the order they were first named."""
+    quantities: dict[ProductId, int] = {}
+    for line in body.lines:
+        product = ProductId(line.product_id)
+        quantities[product] = quantities.get(product, 0) + line.quantity
+    return [Line(product, quantity) for product, quantity in quantities.items()]
+
+
+def _refuse_early(look: StartLook, body: StartIn) -> None:
+    """What cannot succeed costs no workflow. This answer is not stored: the same key may try again."""
+    if look.shortages:
+        raise insufficient_stock(look.shortages)
+    if body.expected_total not in (None, look.total):
+        raise price_changed(look.total)
+
+
+async def _answered_by_row(db: Database, start: StartCheckout) -> CheckoutView:
+    view = await read_checkout(db, start.tenant, start.checkout_id, buyer=start.buyer)
+    if view is None:
+        raise Unavailable
+    _require_same(view, start.fingerprint)
+    return _held_or_refused(view)
+
+
+def _held_or_refused(view: CheckoutView) -> CheckoutView:
+    if view.row["status"] == CheckoutStatus.REFUSED:
+        raise refusal(view.row["refusal"])
+    return view
+
+
+def _require_same(view: CheckoutView, fingerprint: str) -> None:
+    if view.row["fingerprint"] != fingerprint:
+        raise IdempotencyKeyReused("This key named another request; use a new key for a new checkout.")
