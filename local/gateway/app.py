@@ -35,7 +35,7 @@ def create_app(config: GatewayConfig | None = None) -> FastAPI:
 
 
 def config_from(settings: Settings) -> GatewayConfig:
-    """The gateway of this installation: it keeps `gateway.db`, and tells the API on this machine unless told another."""
+    """The gateway of this installation: it keeps `gateway.db`, and tells the API here unless told another."""
     return GatewayConfig(
         database=settings.data_dir / "gateway.db",
         secrets=settings.sandbox_gateway_secret.get_secret_value().split(),
