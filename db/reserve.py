@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from db.database import Database, Rows, Statement
 from db.overdue import overdue_on
 from db.settle import settle
 from domain.checkout import CheckoutStatus
+from domain.ids import ProductId
 from domain.messages import CheckoutRef, SettleRequest, StartCheckout, Started, StartStatus, Wanted
 
 MAX_ROUNDS = 3
@@ -124,14 +126,17 @@ def _statements(start: StartCheckout, *, final: bool, guard: str) -> tuple[State
 
 
 def _values(start: StartCheckout, *, final: bool) -> dict[str, Any]:
+    asked: Counter[ProductId] = Counter()  # Summed here too: a stock item named twice would be counted once.
+    for line in start.lines:
+        asked[line.product_id] += line.quantity
     return {
         "tenant": start.tenant,
         "checkout": start.checkout_id,
         "buyer": start.buyer,
         "fingerprint": start.fingerprint,
         "deadline": start.deadline,
-        "products": [line.product_id for line in start.lines],
-        "quantities": [line.quantity for line in start.lines],
+        "products": list(asked),
+        "quantities": list(asked.values()),
         "expected_total": start.expected_total,
         "final": final,
     }
