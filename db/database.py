@@ -188,4 +188,5 @@ async def _refuse_closed(connection: Connection) -> None:
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     if poll.poll(0):
+        await connection.close()  # Else the pool takes it for a good one and offers it again, for ever.
         raise psycopg.OperationalError("the server closed this connection")
