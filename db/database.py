@@ -8,7 +8,8 @@ every table looks empty: so nothing else here runs SQL.
 from __future__ import annotations
 
 import select
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import psycopg
@@ -57,7 +58,6 @@ class Database:
             reconnect_timeout=2.0,
             max_idle=300,
             configure=_refuse_unsafe,
-            check=_refuse_closed,
             kwargs={"autocommit": True, "row_factory": dict_row, "prepare_threshold": 1},
         )
 
@@ -105,10 +105,24 @@ class Database:
 
         await self._twice(once)
 
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        """A connection that the server has not closed; the pool replaces those that it has.
+
+        Not the pool's own `check`, which waits a second after the first one that it refuses, and two after the next:
+        after a restart of the server, callers would give up before it has gone through them all.
+        """
+        while True:
+            async with self._pool.connection() as connection:
+                if not _closed_by_server(connection):
+                    yield connection
+                    return
+                await connection.close()
+
     async def _twice(self, once: Callable[[Connection], Awaitable[T]]) -> T:
         for last in (False, True):
             try:
-                async with self._pool.connection() as connection:
+                async with self._connection() as connection:
                     return await once(connection)
             except psycopg.OperationalError as error:
                 if last or isinstance(error, _NO_SECOND_TRY):
@@ -183,10 +197,8 @@ async def _refuse_unsafe(connection: Connection) -> None:
         raise UnsafeConnection(f"connections must use READ COMMITTED and a role bound by row-level security, not {row}")
 
 
-async def _refuse_closed(connection: Connection) -> None:
-    """Refuse a connection that the server has closed, without asking the server: an idle socket has nothing to read."""
+def _closed_by_server(connection: Connection) -> bool:
+    """Whether the server has ended it, without asking the server: an idle connection's socket has nothing to read."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
-    if poll.poll(0):
-        await connection.close()  # Else the pool takes it for a good one and offers it again, for ever.
-        raise psycopg.OperationalError("the server closed this connection")
+    return bool(poll.poll(0))
