@@ -36,6 +36,7 @@ from domain.messages import (
 )
 from domain.money import Money
 from domain.naming import CHECKOUT, CHECKOUT_OVER, RESERVE_UPDATE, checkout_workflow_id
+from workflows.details import units
 from workflows.policies import CLIENT_DEADLINE, TASK_TIMEOUT
 
 QUEUE_SECONDS = 2.0
@@ -124,7 +125,6 @@ class Engine:
         return started
 
     def _operation(self, start: StartCheckout, outlook: Outlook) -> WithStartWorkflowOperation[Any, Any]:
-        units = sum(line.quantity for line in start.lines)
         return WithStartWorkflowOperation(
             CHECKOUT,
             start,
@@ -132,7 +132,8 @@ class Engine:
             task_queue=self._task_queue,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             task_timeout=TASK_TIMEOUT,
-            static_summary=f"{units} unit{'s'[: units != 1]}, {Money(outlook.total, outlook.currency)}",
+            static_summary=f"{units(start.lines)}, {Money(outlook.total, outlook.currency)}",
+            static_details=f"Shop `{start.tenant}`. The current details say how the hold stands.",
             search_attributes=self._attributes(start, outlook),
         )
 

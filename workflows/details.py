@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from domain.checkout import CheckoutStatus
-from domain.messages import Settled
+from domain.messages import Line, Settled
 
 _ENDED = {
     CheckoutStatus.NEW: "Nothing was held.",
@@ -18,8 +19,14 @@ _ENDED = {
 def describe(settled: Settled, end: datetime, declined: int) -> str:
     """The checkout's state in a sentence."""
     if settled.status is CheckoutStatus.HELD:
-        tries = f" {declined} payment(s) were declined." if declined else ""
+        tries = f" Declined payments so far: {declined}." if declined else ""
         return f"**Held** until {end:%Y-%m-%d %H:%M:%S} UTC, waiting for the payment.{tries}"
     if settled.status is CheckoutStatus.CONFIRMED:
         return f"**Confirmed**: order `{settled.order_id}`, payment `{settled.paid_by}`."
     return _ENDED.get(settled.status or CheckoutStatus.NEW, "")
+
+
+def units(lines: Sequence[Line]) -> str:
+    """How much a checkout holds, in words."""
+    count = sum(line.quantity for line in lines)
+    return f"{count} unit{'s'[: count != 1]} of {len(lines)} product{'s'[: len(lines) != 1]}"

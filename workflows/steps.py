@@ -23,21 +23,28 @@ from domain.messages import (
     Started,
     Verified,
     VerifyPayment,
+    Wanted,
 )
 from workflows import policies
+from workflows.details import units
 
 T = TypeVar("T")
+
+_SETTLE = {
+    Wanted.CONFIRM: "Paid: confirm, if the row agrees",
+    Wanted.CANCEL: "Cancel, if the row agrees",
+    Wanted.EXPIRE: "The time is up: expire, if the row agrees",
+}
 
 
 async def reserve(start: StartCheckout) -> Started:
     """Hold the lines, all or nothing."""
-    units = sum(line.quantity for line in start.lines)
-    return await _database_step(names.RESERVE, start, Started, f"Reserve {units} units on {len(start.lines)} lines")
+    return await _database_step(names.RESERVE, start, Started, f"Hold {units(start.lines)}, all or nothing")
 
 
 async def settle(request: SettleRequest) -> Settled:
     """Ask the row to end the checkout, and hear what it says."""
-    return await _database_step(names.SETTLE, request, Settled, f"Ask the row: {request.wanted.value}")
+    return await _database_step(names.SETTLE, request, Settled, _SETTLE[request.wanted])
 
 
 async def extend(request: ExtendRequest) -> Settled:
@@ -47,7 +54,9 @@ async def extend(request: ExtendRequest) -> Settled:
 
 async def start_late_payment(payment: LatePayment) -> None:
     """Give a payment that this checkout cannot take a workflow of its own."""
-    await _database_step(names.START_LATE_PAYMENT, payment, type(None), f"Hand over payment {payment.payment_id}")
+    await _database_step(
+        names.START_LATE_PAYMENT, payment, type(None), f"Hand payment {payment.payment_id} to a run of its own"
+    )
 
 
 async def verify(ask: VerifyPayment) -> Verified:
