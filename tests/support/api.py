@@ -24,18 +24,21 @@ def api_settings(database_url: str, **changes: object) -> Settings:
 
 
 @asynccontextmanager
-async def running_api(settings: Settings, *, client: Client | None = None) -> AsyncIterator[httpx.AsyncClient]:
+async def running_api(
+    settings: Settings, *, client: Client | None = None, port: int = 0
+) -> AsyncIterator[httpx.AsyncClient]:
     """Serve, and give an HTTP client with the base URL set. `client`: a Temporal client for the API to use."""
-    async with serving(create_app(settings, client=client)) as http:
+    async with serving(create_app(settings, client=client), port) as http:
         yield http
 
 
 @asynccontextmanager
-async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """Serve any app on a free port until the end; a lifespan that fails is raised here."""
+async def serving(app: FastAPI, port: int = 0) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve any app on `port` (0: a free one) until the end; a lifespan that fails is raised here."""
     # The protocol is named, else asyncio leaves Nagle's algorithm on and every answer takes 40 ms longer.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
         server = _Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:

@@ -1,0 +1,226 @@
+"""A whole Holdfast for a test: API, worker and sandbox gateway, on real PostgreSQL and real Temporal.
+
+    async with running_system(database_url, temporal_address, namespace, folder) as system: ...
+
+At its end it waits until all is quiet and then runs the invariant checker, compares the outcomes with the gateway's own
+ledger, looks for runs of finished checkouts (I5), and holds every answer that was seen against the OpenAPI document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities.gateways.registry import gateways_from
+from api.app import create_app, tokens_from
+from api.tokens import Scope
+from db.database import Database
+from db.invariants import check, check_ledger
+from domain.ids import CheckoutId, ProductId, TenantId
+from domain.naming import checkout_workflow_id
+from local.ports import free_port
+from settings import Settings
+from tests.support import shop
+from tests.support.api import api_settings, serving
+from tests.support.buyers import Buyer
+from tests.support.contract import Contract
+from tests.support.gateway import SECRET, RunningGateway, running_gateway
+from worker import all_activities, make_worker
+
+DEMO = TenantId("demo")
+"""Holds of 15 minutes."""
+QUICK = TenantId("quick")
+"""Holds of 2 seconds, extended by 2, at most 6."""
+OTHER = TenantId("other")
+"""Somebody else's shop."""
+QUIET_SECONDS = 20.0
+
+
+class WorkerSwitch:
+    """The worker, in this process, which a test may stop and start again."""
+
+    def __init__(self, client: Client, task_queue: str, activities: Sequence[Any]) -> None:
+        self._client, self._task_queue, self._activities = client, task_queue, activities
+        self._worker: Worker | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Does nothing when it runs."""
+        if self._worker is None:
+            self._worker = make_worker(self._client, self._task_queue, self._activities)
+            self._task = asyncio.create_task(self._worker.run())
+
+    async def stop(self) -> None:
+        """Drain and stop. Does nothing when it does not run."""
+        if self._worker is not None and self._task is not None:
+            await self._worker.shutdown()
+            await self._task
+            self._worker = self._task = None
+
+
+@dataclass
+class System:
+    """What a test needs of it. The tenants DEMO, QUICK and OTHER exist and have no products yet."""
+
+    http: httpx.AsyncClient
+    gateway: RunningGateway
+    client: Client
+    settings: Settings
+    admin: shop.Connection
+    worker: WorkerSwitch
+    contract: Contract
+    database: Database
+    unmatched: set[str] = field(default_factory=set)
+    """Payments that name no checkout of their tenant: they stay captured and undecided, which is right."""
+    without_run: set[str] = field(default_factory=set)
+    """Checkouts whose run the test has ended by force."""
+
+    @property
+    def admin_url(self) -> str:
+        return self.settings.admin_url
+
+    def buyer(self, tenant: TenantId = DEMO, subject: str | None = None, *scopes: Scope) -> Buyer:
+        """A buyer with a token, nobody in particular by default."""
+        subject = subject or uuid.uuid4().hex[:12]
+        token = tokens_from(self.settings).issue(tenant, subject, scopes or (Scope.BUYER,), 900)
+        return Buyer(self.http, tenant, subject, {"authorization": f"Bearer {token}"})
+
+    async def product(self, stock: int = 10, price: int = 1000, tenant: TenantId = DEMO, **more: Any) -> ProductId:
+        """A new product."""
+        return await shop.make_product(self.admin, tenant, stock=stock, price=price, **more)
+
+    async def stock(self, product: ProductId, tenant: TenantId = DEMO) -> tuple[int, int, int]:
+        """(free, reserved, sold) units as the stock item's row says."""
+        cursor = await self.admin.execute(
+            "SELECT s.total - s.reserved - s.sold, s.reserved, s.sold FROM stock_items s JOIN products p"
+            " ON p.tenant_id = s.tenant_id AND p.stock_item_id = s.id WHERE p.tenant_id = %s AND p.id = %s",
+            (tenant, product),
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        return row[0], row[1], row[2]
+
+    async def payment(self, checkout: dict[str, Any], tenant: TenantId = DEMO, **changes: Any) -> str:
+        """A payment at the gateway for this checkout's total, not paid yet. `changes`: amount, currency, checkout."""
+        made = await self.gateway.create(
+            tenant,
+            changes.get("checkout", checkout["id"]),
+            changes.get("amount", checkout["total"]),
+            changes.get("currency", checkout["currency"]),
+        )
+        return str(made["id"])
+
+    async def terminate(self, checkout: str, tenant: TenantId = DEMO) -> None:
+        """What an operator does in the Temporal UI by mistake."""
+        self.without_run.add(checkout)
+        workflow_id = checkout_workflow_id(tenant, CheckoutId(checkout))
+        await self.client.get_workflow_handle(workflow_id).terminate("a test")
+
+    async def run_status(self, checkout: str, tenant: TenantId = DEMO) -> str:
+        """The status of the checkout's latest run, as Temporal names it."""
+        handle = self.client.get_workflow_handle(checkout_workflow_id(tenant, CheckoutId(checkout)))
+        status = (await handle.describe()).status
+        return status.name if status else "UNKNOWN"
+
+    async def end_well(self, seconds: float = QUIET_SECONDS) -> None:
+        """Wait until all is quiet; AssertionError naming what is not so after `seconds`."""
+        await self.worker.start()
+        await assert_all_well(self, seconds)
+        assert not self.contract.broken, "\n".join(self.contract.broken[:20])
+
+
+@asynccontextmanager
+async def running_system(
+    database_url: str, temporal_address: str, namespace: str, folder: Path, **gateway: float
+) -> AsyncIterator[System]:
+    """Everything up, in under a second; everything checked and down at the end. `gateway`: more of GatewayConfig."""
+    client = await Client.connect(temporal_address, namespace=namespace)
+    port = free_port()
+    async with AsyncExitStack() as stack:
+        admin = await stack.enter_async_context(shop.connect(database_url))
+        await make_tenants(admin)
+        sandbox = await stack.enter_async_context(running_gateway(folder, f"http://127.0.0.1:{port}", **gateway))
+        settings = api_settings(
+            database_url, sandbox_gateway_url=sandbox.url, sandbox_gateway_secret=SecretStr(SECRET), log_format="json"
+        )
+        database = await stack.enter_async_context(_database(database_url))
+        outgoing = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        activities = all_activities(
+            database, database_url, client, settings.task_queue, gateways_from(sandbox.url, SECRET, outgoing)
+        )
+        worker = WorkerSwitch(client, settings.task_queue, activities)
+        app = create_app(settings, client=client)
+        http = await stack.enter_async_context(serving(app, port))
+        contract = Contract(app.openapi())
+        http.event_hooks = {"response": [contract.hook]}
+        await worker.start()
+        stack.push_async_callback(worker.stop)
+        system = System(http, sandbox, client, settings, admin, worker, contract, database)
+        yield system
+        await system.end_well()
+
+
+async def make_tenants(admin: shop.Connection) -> None:
+    """DEMO, QUICK and OTHER."""
+    await shop.make_tenant(admin, DEMO)
+    await shop.make_tenant(admin, QUICK, hold_seconds=2, extension_seconds=2, maximum_seconds=6)
+    await shop.make_tenant(admin, OTHER)
+
+
+async def assert_all_well(system: Any, seconds: float) -> None:
+    """Wait until nothing is wrong; AssertionError with what is after `seconds`. Takes a System or a Fleet."""
+    deadline = time.monotonic() + seconds
+    while faults := await faults_now(system):
+        assert time.monotonic() < deadline, "\n".join(faults)
+        await asyncio.sleep(0.1)
+
+
+async def faults_now(system: Any) -> list[str]:
+    """Everything that may not be so when all is quiet."""
+    faults = await check(system.admin_url, quiet=True)
+    faults += await check_ledger(system.admin_url, await _captures(system.gateway))
+    faults = [fault for fault in faults if not any(payment in fault for payment in system.unmatched)]
+    waiting = [one for one in await system.gateway.call("GET", "/webhooks") if one["state"] == "pending"]
+    faults += [f"a webhook is still pending: {one}" for one in waiting[:5]]
+    return faults + await _run_faults(system)
+
+
+async def _captures(gateway: RunningGateway) -> list[tuple[str, str, str, int, int]]:
+    money: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: {"capture": 0, "refund": 0})
+    for entry in await gateway.ledger():
+        money[entry["tenant"], entry["payment_id"]][entry["kind"]] += entry["amount"]
+    return [(tenant, "sandbox", payment, one["capture"], one["refund"]) for (tenant, payment), one in money.items()]
+
+
+async def _run_faults(system: Any) -> list[str]:
+    """I5: a checkout has an open run exactly while it is held; nothing else runs."""
+    cursor = await system.admin.execute("SELECT tenant_id, id::text FROM checkouts WHERE status = 'held'")
+    held = {checkout_workflow_id(tenant, checkout): checkout for tenant, checkout in await cursor.fetchall()}
+    running = {run.id async for run in system.client.list_workflows("ExecutionStatus = 'Running'")}
+    orphans = [run for run, checkout in held.items() if run not in running and checkout not in system.without_run]
+    return [
+        *(f"I5: {run} runs, and its checkout is not held" for run in sorted(running - set(held))),
+        *(f"I5: {run} does not run, and its checkout is held" for run in sorted(orphans)),
+    ]
+
+
+@asynccontextmanager
+async def _database(url: str) -> AsyncIterator[Database]:
+    database = Database(url, name="holdfast-test-worker")
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
