@@ -57,7 +57,7 @@ lock: $(UV) ## Write the locks anew from pyproject.toml, at the newest versions 
 	$(COMPILE) --upgrade locks/uv.in -o locks/uv.txt
 
 .PHONY: clean
-clean: ## Remove what these tasks installed or cached. The data of `make run` stays.
+clean: ## Remove what was installed or cached here. The data of `make run` stays.
 	rm -rf .uv .venv .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import secrets
 from pathlib import Path
 
 from local.errors import LocalError
@@ -33,7 +33,8 @@ def database_folder(data_dir: Path, shared: Path = SHARED) -> tuple[Path, System
     user = unprivileged_user(owner_of=inside)
     if can_read(user, data_dir):
         return _own(inside, user), user
-    outside = shared / hashlib.sha256(str(data_dir).encode()).hexdigest()[:12]
+    pointer = data_dir / "postgres-folder"
+    outside = Path(pointer.read_text()) if pointer.exists() else shared / secrets.token_hex(6)
     user = unprivileged_user(owner_of=outside)
     try:
         make_folder(shared)
@@ -45,7 +46,9 @@ def database_folder(data_dir: Path, shared: Path = SHARED) -> tuple[Path, System
             f"PostgreSQL runs as the user `{user.name if user else ''}`, who can reach neither {data_dir} nor {shared}."
             " Set HOLDFAST_DATA_DIR to a folder outside of private ones, or start as another user than root."
         )
-    return _own(outside, user), user
+    _own(outside, user)
+    pointer.write_text(str(outside))  # Not derived from the path: a data folder removed and made anew is a new start.
+    return outside, user
 
 
 def _own(folder: Path, user: SystemUser | None) -> Path:

@@ -79,6 +79,11 @@ class Postgres:
             self._process = None
 
     @property
+    def folder(self) -> Path:
+        """Where its files are: not inside `data_dir` when its user cannot reach that."""
+        return database_folder(self.data_dir)[0]
+
+    @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
