@@ -110,6 +110,7 @@ def check() -> None:
 @app.command()
 def demo() -> None:
     """Walk buyers through paying, cancelling and letting a hold expire, against the running system."""
+    os.environ.setdefault("HOLDFAST_ENV", "development")  # Without it, a demo beside nothing asks for secrets.
     from local.demo import run
 
     asyncio.run(run(_joined_settings()))
