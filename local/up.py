@@ -106,7 +106,10 @@ class _Launch:
             if address:
                 say(f"  {name:16} {address}", markup=False, soft_wrap=True)
         if self.postgres and not self.postgres.folder.is_relative_to(self.data_dir.resolve()):
-            say(f"  PostgreSQL's user cannot reach {self.data_dir}, so its files are in {self.postgres.folder}.")
+            say(
+                f"  PostgreSQL's user cannot reach {self.data_dir}, so its files are in {self.postgres.folder}.",
+                soft_wrap=True,
+            )
             say("  Set HOLDFAST_DATA_DIR to keep all data in one folder of your choice.")
         say("\nTry `make demo` in another terminal. Ctrl-C stops everything; the data is kept.\n", markup=False)
 
