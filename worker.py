@@ -61,9 +61,17 @@ def all_activities(
 
 
 def make_worker(
-    client: Client, task_queue: str, activities: Sequence[Callable[..., Any]], *, build_id: str | None = None
+    client: Client,
+    task_queue: str,
+    activities: Sequence[Callable[..., Any]],
+    *,
+    build_id: str | None = None,
+    also: Sequence[type] = (),
 ) -> Worker:
-    """A worker for one task queue. With a build id, checkouts stay on the build that started them."""
+    """A worker for one task queue. With a build id, checkouts stay on the build that started them.
+
+    `also`: more workflows to run beside ours, such as a measurement's yardstick.
+    """
     versioning = (
         WorkerDeploymentConfig(
             WorkerDeploymentVersion("holdfast", build_id),
@@ -76,7 +84,7 @@ def make_worker(
     return Worker(
         client,
         task_queue=task_queue,
-        workflows=WORKFLOWS,
+        workflows=[*WORKFLOWS, *also],
         activities=activities,
         workflow_runner=runner(),
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(minimum=2, initial=4, maximum=20),
@@ -87,7 +95,7 @@ def make_worker(
     )
 
 
-async def run_worker(settings: Settings) -> None:
+async def run_worker(settings: Settings, *, also: Sequence[type] = ()) -> None:
     """Run until SIGTERM or SIGINT, then drain: what runs is finished, nothing new is taken."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -102,7 +110,7 @@ async def run_worker(settings: Settings) -> None:
                 gateways_from(settings.sandbox_gateway_url, settings.sandbox_gateway_secret.get_secret_value(), http)
             )
             activities = all_activities(db, settings.admin_url, client, settings.task_queue, gateways)
-            async with make_worker(client, settings.task_queue, activities, build_id=settings.build_id):
+            async with make_worker(client, settings.task_queue, activities, build_id=settings.build_id, also=also):
                 await ensure_schedules(client, settings.task_queue)
                 await stop.wait()
     finally:
@@ -121,6 +129,6 @@ async def connect(settings: Settings) -> Client:
             await asyncio.sleep(1)
 
 
-def main(settings: Settings) -> None:
+def main(settings: Settings, *, also: Sequence[type] = ()) -> None:
     """Run the worker on uvloop."""
-    uvloop.run(run_worker(settings))
+    uvloop.run(run_worker(settings, also=also))

@@ -1,0 +1,1 @@
+"""What Holdfast costs, measured on the machine at hand. `python -m bench`; docs/performance.md says what it means."""

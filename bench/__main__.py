@@ -1,0 +1,63 @@
+"""`python -m bench`: every measurement, one after the other, as Markdown. It ends by itself, in minutes."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections.abc import Callable
+
+from bench import engine, http, recovery, reserve
+from bench.figures import rate_rows, table
+from bench.stage import Stage, stage
+
+RATES = ("what", "rate", "p50", "p95", "beside the first")
+
+
+def main() -> None:
+    """Run what was asked for, or everything."""
+    parts: dict[str, Callable[[Stage, int], None]] = {
+        "engine": _engine,
+        "http": _http,
+        "reserve": _reserve,
+        "recovery": _recovery,
+    }
+    parser = argparse.ArgumentParser(description="Measure Holdfast on this machine.")
+    parser.add_argument("parts", nargs="*", choices=[[], *parts], help="default: all")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each contestant (default 5)")
+    options = parser.parse_args()
+    with stage() as on:
+        recovery.start_worker(on)
+        recovery.start_api(on)
+        for name in options.parts or parts:
+            began = time.monotonic()
+            parts[name](on, options.rounds)
+            print(f"\n({name}: {time.monotonic() - began:.0f} s)", flush=True)
+
+
+def _engine(on: Stage, rounds: int) -> None:
+    for clients, count in ((1, 60), (16, 400)):
+        series = asyncio.run(engine.measure(on, clients=clients, count=count, rounds=rounds))
+        print(f"\n### Engine, {clients} client(s)\n\n" + table(RATES, rate_rows(series, series[0])), flush=True)
+
+
+def _http(on: Stage, rounds: int) -> None:
+    series = asyncio.run(http.measure(on, clients=16, count=400, rounds=rounds))
+    print("\n### HTTP, 16 clients\n\n" + table(RATES, rate_rows(series, series[0])), flush=True)
+
+
+def _reserve(on: Stage, rounds: int) -> None:
+    for title, (raw, ours) in reserve.measure(on, clients=8, seconds=4, rounds=rounds).items():
+        rows = [row[:2] + row[4:] for row in rate_rows([raw, ours], raw)]
+        header = (RATES[0], RATES[1], RATES[4])
+        print(f"\n### Reserve by pgbench, 8 clients, {title}\n\n" + table(header, rows), flush=True)
+
+
+def _recovery(on: Stage, rounds: int) -> None:
+    found = recovery.measure(on, times=min(rounds, 3))
+    print("\n### From a kill -9 to the next checkout\n")
+    print(table(("killed", "median", "longest", "aim"), recovery.rows(found)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
