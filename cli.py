@@ -6,12 +6,20 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from settings import Settings
+
+SERVER: dict[str, Any] = {
+    "loop": "uvloop",
+    "http": "httptools",
+    "server_header": False,
+    "access_log": False,  # Each program logs its requests itself.
+    "timeout_graceful_shutdown": 8,
+}
 
 # Each command imports what it needs itself, so that `holdfast --help` is quick and the parts stay apart.
 
@@ -20,6 +28,8 @@ app = typer.Typer(
 )
 migrate_app = typer.Typer(no_args_is_help=True, help="The database's schema: up, down, status.")
 app.add_typer(migrate_app, name="migrate")
+worker_app = typer.Typer(help="The worker: run it, or make a build of it current.")
+app.add_typer(worker_app, name="worker")
 
 
 @app.command()
@@ -31,14 +41,57 @@ def up() -> None:
     run(_settings())
 
 
-@app.command()
-def worker() -> None:
+@worker_app.callback(invoke_without_command=True)
+def worker(context: typer.Context) -> None:
     """Run the worker: workflows and activities."""
-    import uvloop
+    if context.invoked_subcommand is None:
+        from worker import main as run
 
-    from worker import run_worker
+        run(_settings())
 
-    uvloop.run(run_worker(_settings()))
+
+@worker_app.command("promote")
+def worker_promote(
+    build_id: Annotated[str | None, typer.Argument(help="Default: HOLDFAST_BUILD_ID.")] = None,
+    seconds: Annotated[float, typer.Option(help="How long to wait for the build's workers.")] = 60,
+) -> None:
+    """Let a build's workers take the new checkouts; those held stay with the build that began them."""
+    from activities.deployments import promote
+    from local.errors import LocalError
+    from worker import connect
+
+    settings = _joined_settings()
+    build = build_id or settings.build_id
+    if build is None:
+        raise LocalError("name the build: `holdfast worker promote BUILD`, or set HOLDFAST_BUILD_ID")
+
+    async def run() -> None:
+        await promote(await connect(settings), build, patience=seconds)
+
+    asyncio.run(run())
+    typer.echo(f"build {build} is current")
+
+
+@app.command()
+def token(
+    subject: Annotated[str, typer.Argument(help="Who it is for, such as `storefront`.")],
+    tenant: Annotated[str | None, typer.Option(help="Default: HOLDFAST_DEFAULT_TENANT.")] = None,
+    scope: Annotated[list[str] | None, typer.Option(help="buyer, service, admin, operator; may be repeated.")] = None,
+    hours: Annotated[float, typer.Option(help="How long it is good.")] = 24,
+) -> None:
+    """Print an access token for a program, such as a storefront's backend. It cannot be revoked yet: keep it short."""
+    from api.app import tokens_from
+    from api.tokens import Scope
+    from domain.ids import TenantId
+    from local.errors import LocalError
+
+    settings = _joined_settings()
+    try:
+        scopes = {Scope(name) for name in scope or ["service"]}
+    except ValueError:
+        raise LocalError(f"--scope is one of {', '.join(Scope)}") from None
+    owner = TenantId(tenant or settings.default_tenant)
+    typer.echo(tokens_from(settings).issue(owner, subject, scopes, round(hours * 3600)))
 
 
 @app.command()
@@ -134,9 +187,10 @@ def _for_a_person(error: Exception) -> str | None:
     import sqlalchemy.exc
     from pydantic import ValidationError
 
+    from domain.errors import Unavailable
     from local.errors import LocalError
 
-    if isinstance(error, LocalError):
+    if isinstance(error, LocalError | Unavailable):
         return str(error)
     if isinstance(error, sqlalchemy.exc.OperationalError):
         return f"cannot use the database: {error.orig}"
@@ -170,7 +224,7 @@ def _joined_settings() -> Settings:
 def _serve(factory: str, host: str, port: int) -> None:
     import uvicorn
 
-    uvicorn.run(factory, factory=True, host=host, port=port, loop="uvloop", http="httptools", server_header=False)
+    uvicorn.run(factory, factory=True, host=host, port=port, **SERVER)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,7 @@ def _services(
         passwords=passwords,
         default_tenant=TenantId(settings.default_tenant),
         access_token_seconds=settings.access_token_seconds,
+        versioned=settings.build_id is not None,
         engine=engine,
         delivery=delivery,
         confirming=Confirming(db, engine, delivery),

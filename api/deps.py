@@ -34,6 +34,7 @@ class Services:
     passwords: Passwords
     default_tenant: TenantId
     access_token_seconds: int
+    versioned: bool
     engine: Engine
     delivery: Delivery
     confirming: Confirming

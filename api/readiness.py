@@ -8,6 +8,7 @@ from datetime import timedelta
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from activities.deployments import current_build
 from db.database import Database
 from db.readiness import applied_revision, newest_revision
 from domain.errors import Unavailable
@@ -16,9 +17,10 @@ from domain.ids import TenantId
 _PATIENCE = timedelta(seconds=2)
 
 
-async def missing(db: Database, temporal: Client, tenant: TenantId) -> list[str]:
-    """What is missing, of `postgresql`, `schema` (migrations to run) and `temporal`; asked at the same time."""
-    parts = await asyncio.gather(_database(db, tenant), _temporal(temporal))
+async def missing(db: Database, temporal: Client, tenant: TenantId, *, versioned: bool = False) -> list[str]:
+    """What is missing, of `postgresql`, `schema` (migrations to run), `temporal` and, with worker versions, `worker`
+    (no build is current, so that a start would hang: `holdfast worker promote`); asked at the same time."""
+    parts = await asyncio.gather(_database(db, tenant), _temporal(temporal), _worker(temporal, versioned=versioned))
     return [part for part in parts if part is not None]
 
 
@@ -37,3 +39,13 @@ async def _temporal(client: Client) -> str | None:
     except (RPCError, RuntimeError, TimeoutError):  # RuntimeError: a lazy client that cannot connect
         return "temporal"
     return None if healthy else "temporal"
+
+
+async def _worker(client: Client, *, versioned: bool) -> str | None:
+    if not versioned:
+        return None
+    try:
+        async with asyncio.timeout(_PATIENCE.total_seconds()):
+            return None if await current_build(client) else "worker"
+    except (Unavailable, RuntimeError, TimeoutError):
+        return "worker"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
+from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from domain.checkout import CheckoutStatus
@@ -49,7 +51,7 @@ from workflows.requests import Request
 T = TypeVar("T")
 
 
-@workflow.defn(name=CHECKOUT)
+@workflow.defn(name=CHECKOUT, versioning_behavior=VersioningBehavior.PINNED)
 class CheckoutWorkflow:
     """One run per checkout. Handlers record facts; `run` decides when to ask the row; the row decides what happens."""
 
@@ -97,8 +99,10 @@ class CheckoutWorkflow:
     async def confirm(self, update: ConfirmUpdate) -> Answered:
         """The storefront says that it was paid. Without a webhook's evidence the gateway is asked first."""
         verified = Verified(None, update.capture) if update.capture else await self._ask_gateway(update)
-        if verified is None or verified.capture is None:
-            status = "unknown" if verified is None else verified.status or "not_found"
+        if verified is None:
+            return replace(self._answered(Answer.NOT_CAPTURED, update.fingerprint), asked_at=update.received_at)
+        if verified.capture is None:
+            status = verified.status or "not_found"
             return self._answered(Answer.NOT_CAPTURED, update.fingerprint, payment_status=status)
         if verified.capture.checkout_id != self._start.checkout_id:
             return self._answered(Answer.MISMATCH, update.fingerprint)

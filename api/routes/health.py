@@ -32,7 +32,9 @@ async def healthz() -> Health:
 @router.get("/readyz", operation_id="readyz", summary="Can it serve?", responses=documented(NotReady))
 async def readyz(services: Wired) -> Health:
     """PostgreSQL answers and has the newest schema, and Temporal answers; else 503 with what is `missing`."""
-    lacking = await readiness.missing(services.db, services.temporal, services.default_tenant)
+    lacking = await readiness.missing(
+        services.db, services.temporal, services.default_tenant, versioned=services.versioned
+    )
     if lacking:
         raise NotReady(f"Waiting for: {', '.join(lacking)}.", missing=lacking)
     return Health()
