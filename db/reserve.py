@@ -27,6 +27,8 @@ OPEN = """
 # One statement: the checkout row is locked, then the stock items in id order; availability is what the locked rows
 # say (never a count taken in the statement that locks: that oversells, measured), and every write hangs on it.
 # The clock is read in `verdict`, after the locks were had.
+# `taken` writes the row as it was locked, plus the units. Written from `s`, the constraints would first be tried on the
+# statement's older snapshot of the row: units given back while we waited for the lock would look oversold (measured).
 # A shortage that an overdue hold stands behind is not decided here: the row stays `new` and the caller frees first.
 RESERVE = """
     WITH mine AS MATERIALIZED (
@@ -42,11 +44,11 @@ RESERVE = """
             WITH ORDINALITY AS a (product_id, quantity, position)
         LEFT JOIN products p ON p.tenant_id = %(tenant)s AND p.id = a.product_id
     ), locked AS MATERIALIZED (
-        SELECT id, total - reserved - sold AS free FROM stock_items
+        SELECT id, total, reserved, sold, total - reserved - sold AS free FROM stock_items
         WHERE tenant_id = %(tenant)s AND id = ANY (ARRAY(SELECT stock_item_id FROM asked WHERE fault IS NULL))
         ORDER BY id FOR NO KEY UPDATE
     ), judged AS MATERIALIZED (
-        SELECT asked.*, coalesce(locked.free, 0) AS free,
+        SELECT asked.*, locked.total, locked.reserved, locked.sold, coalesce(locked.free, 0) AS free,
                fault IS NULL AND {guard} AS fits
         FROM asked LEFT JOIN locked ON locked.id = asked.stock_item_id
     ), verdict AS MATERIALIZED (
@@ -66,7 +68,7 @@ RESERVE = """
             WHERE NOT judged.fits AND judged.fault IS NULL AND l.expires_at <= at
         )
     ), taken AS (
-        UPDATE stock_items s SET reserved = s.reserved + judged.quantity
+        UPDATE stock_items s SET total = judged.total, reserved = judged.reserved + judged.quantity, sold = judged.sold
         FROM judged, decision
         WHERE decision.held AND s.tenant_id = %(tenant)s AND s.id = judged.stock_item_id
     ), lines AS (

@@ -226,3 +226,33 @@ async def test_many_buyers_who_free_the_same_overdue_holds_at_once_share_the_sto
     assert statuses.count(CheckoutStatus.HELD) == 5
     assert statuses.count(CheckoutStatus.REFUSED) == 7
     assert await rows.stock(tenant, product) == (0, 5, 0)
+
+
+GIVE_BACK = {
+    "restocked": ["UPDATE stock_items SET total = total + 1"],
+    "cancelled": [
+        "UPDATE checkouts SET status = 'cancelled', ended_at = clock_timestamp() WHERE status = 'held'",
+        "UPDATE checkout_lines SET status = 'released' WHERE status = 'held'",
+        "UPDATE stock_items SET reserved = reserved - 1",
+    ],
+    "returned": ["UPDATE order_lines SET returned = 1", "UPDATE stock_items SET sold = sold - 1"],
+}
+
+
+@pytest.mark.parametrize("how", list(GIVE_BACK))
+async def test_a_unit_given_back_while_a_buyer_waits_for_the_lock_can_be_had(
+    database_url: str, db: Database, admin: shop.Connection, rows: Rows, tenant: TenantId, how: str
+) -> None:
+    product = await shop.make_product(admin, tenant, stock=2)
+    sold, held = a_start(tenant, {product: 1}), a_start(tenant, {product: 1})
+    await reserve(db, sold)
+    await settle(db, confirm(sold.ref, a_capture(sold.checkout_id, 1000)))
+    await reserve(db, held)
+    async with shop.connect(database_url) as other:
+        async with other.transaction():
+            for statement in GIVE_BACK[how]:
+                await other.execute(statement)
+            waiting = asyncio.create_task(reserve(db, a_start(tenant, {product: 1})))
+            await rows.until_somebody_waits_for_a_lock()
+        assert (await waiting).status is CheckoutStatus.HELD
+    assert (await rows.stock(tenant, product))[0] == 0

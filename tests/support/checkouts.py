@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -140,6 +141,14 @@ class Rows:
         )
         assert len(rows) <= 1
         return rows[0] if rows else None
+
+    async def until_somebody_waits_for_a_lock(self) -> None:
+        """Until a session of this database waits for a row that another one has locked."""
+        async with asyncio.timeout(5):
+            while not await self.value(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            ):
+                await asyncio.sleep(0.01)
 
     async def end_now(self, ref: CheckoutRef, ago: float = 0.0) -> datetime:
         """Move a hold's end to `ago` seconds before now, as if the time had passed; gives the new end.
