@@ -7,6 +7,7 @@ LOCK = """
 """
 
 # A statement of its own, after the lock was had: its clock and its snapshot are later than the lock's wait.
+# A payment that was decided before is not in hand, whatever a later event says of it.
 LOOK = """
     WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
     SELECT clock.now,
@@ -20,6 +21,9 @@ LOOK = """
                WHERE e.tenant_id = c.tenant_id AND e.checkout_id = c.id AND e.kind = 'captured'
                  AND e.state <> 'settled' AND e.received_at < c.expires_at
                  AND e.amount = c.total AND e.currency = c.currency
+                 AND NOT EXISTS (
+                     SELECT FROM payment_outcomes o WHERE o.tenant_id = e.tenant_id
+                       AND o.gateway = e.gateway AND o.payment_id = e.payment_id)
                ORDER BY e.received_at LIMIT 1)
            END AS in_hand
     FROM clock
