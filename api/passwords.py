@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import anyio
 from anyio.to_thread import run_sync
 
@@ -16,15 +18,15 @@ WAITING = 40
 class Passwords:
     """A bounded queue of password checks."""
 
-    def __init__(self, reference: str) -> None:
+    def __init__(self, reference: str, check: Callable[[str, str], bool] = password_matches) -> None:
         """`reference`: a hash of no one's password, checked when there is no such user, so that both take as long."""
-        self._reference = reference
+        self._reference, self._check = reference, check
         self._limit = anyio.CapacityLimiter(AT_ONCE)
 
     @classmethod
-    async def create(cls) -> Passwords:
+    async def create(cls, check: Callable[[str, str], bool] = password_matches) -> Passwords:
         """Ready to check: makes the reference hash."""
-        return cls(await run_sync(hash_password, "no one has this password"))
+        return cls(await run_sync(hash_password, "no one has this password"), check)
 
     async def match(self, stored: str | None, password: str) -> bool:
         """Whether `password` is the one `stored` was made of; without `stored`, false after the same time.
@@ -33,5 +35,5 @@ class Passwords:
         """
         if self._limit.statistics().tasks_waiting >= WAITING:
             raise Unavailable("Too many logins at once.", retry_after=2)
-        matches = await run_sync(password_matches, stored or self._reference, password, limiter=self._limit)
+        matches = await run_sync(self._check, stored or self._reference, password, limiter=self._limit)
         return matches and stored is not None

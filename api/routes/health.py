@@ -12,7 +12,7 @@ from api.deps import Wired
 from api.models import Answer
 from api.problems import documented
 from api.requests import StrictRoute
-from domain.errors import NotReady
+from domain.errors import BadRequest, NotReady
 
 router = APIRouter(route_class=StrictRoute, tags=["health"])
 
@@ -23,13 +23,13 @@ class Health(Answer):
     status: Literal["ok"] = Field(default="ok")
 
 
-@router.get("/healthz", operation_id="healthz", summary="Is the process alive?")
+@router.get("/healthz", operation_id="healthz", summary="Is the process alive?", responses=documented(BadRequest))
 async def healthz() -> Health:
     """Answers whatever the state of the database and Temporal."""
     return Health()
 
 
-@router.get("/readyz", operation_id="readyz", summary="Can it serve?", responses=documented(NotReady))
+@router.get("/readyz", operation_id="readyz", summary="Can it serve?", responses=documented(BadRequest, NotReady))
 async def readyz(services: Wired) -> Health:
     """PostgreSQL answers and has the newest schema, and Temporal answers; else 503 with what is `missing`."""
     lacking = await readiness.missing(

@@ -48,7 +48,8 @@ async def serving(app: FastAPI, port: int = 0) -> AsyncIterator[httpx.AsyncClien
                 yield http
         finally:
             server.should_exit = True
-            await task
+            async with asyncio.timeout(15):
+                await task
 
 
 class _Server(uvicorn.Server):
@@ -65,6 +66,18 @@ async def _started(server: uvicorn.Server, task: asyncio.Task[None]) -> None:
                 task.result()
                 raise RuntimeError("the API did not start; see its log lines above")
             await asyncio.sleep(0.01)
+
+
+async def raw(http: httpx.AsyncClient, sent: bytes) -> bytes:
+    """Send these bytes to the server as they are, which no HTTP client would; what comes back until it closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", http.base_url.port)
+    try:
+        writer.write(sent)
+        await writer.drain()
+        async with asyncio.timeout(10):
+            return await reader.read()
+    finally:
+        writer.close()
 
 
 async def log_in(http: httpx.AsyncClient, username: str, password: str, host: str | None = None) -> dict[str, str]:
