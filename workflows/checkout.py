@@ -51,7 +51,7 @@ from workflows.requests import Request
 T = TypeVar("T")
 
 
-@workflow.defn(name=CHECKOUT, versioning_behavior=VersioningBehavior.PINNED)
+@workflow.defn(name=CHECKOUT)
 class CheckoutWorkflow:
     """One run per checkout. Handlers record facts; `run` decides when to ask the row; the row decides what happens."""
 
@@ -267,3 +267,19 @@ class CheckoutWorkflow:
 
     def _show(self) -> None:
         workflow.set_current_details(describe(self._settled, self._end, self._declined))
+
+
+@workflow.defn(name=CHECKOUT, versioning_behavior=VersioningBehavior.PINNED)
+class PinnedCheckoutWorkflow(CheckoutWorkflow):
+    """The same, for workers that have a build id: a run stays on the build that began it.
+
+    A class of its own, because the server refuses a versioning behaviour from a worker without versions.
+    """
+
+    @workflow.init
+    def __init__(self, start: StartCheckout) -> None:
+        super().__init__(start)
+
+    @workflow.run
+    async def run(self, start: StartCheckout) -> CheckoutResult:
+        return await super().run(start)
