@@ -100,8 +100,8 @@ class Engine:
         try:
             async with asyncio.timeout(wait):
                 answered: Answered = await asked.result()
-        except TimeoutError:
-            return None
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
+            return None  # The SDK turns the end of our wait into its own error. The run has the request all the same.
         except WorkflowUpdateFailedError as error:
             raise _refused(error) from error
         except _TRANSPORT as error:
