@@ -64,14 +64,23 @@ class Confirming:
             raise CheckoutRefused("It was refused at its start and holds nothing.")
         capture = await self._capture(claim, view)
         update = ConfirmUpdate(claim.gateway, claim.payment_id, view.row["now"], claim.fingerprint, capture)
-        wait = 0.0 if claim.asynchronous else ANSWER_WAIT
         try:
-            answered = await self._engine.update(claim.ref, CONFIRM_UPDATE, claim.key, update, wait)
+            answered = await self._ask(claim, update)
         except CheckoutIsOver:
             return await self._after_the_end(claim, update)
         if answered is None:
             return Pending(view, "The payment is being checked.")
         return await self._answer(claim, answered)
+
+    async def _ask(self, claim: Claim, update: ConfirmUpdate) -> Answered | None:
+        """The run's answer. An earlier "the gateway did not say" was a 503, so a repeat with its key asks anew."""
+        wait = 0.0 if claim.asynchronous else ANSWER_WAIT
+        answered = await self._engine.update(claim.ref, CONFIRM_UPDATE, claim.key, update, wait)
+        if answered is None or not answered.unknown or answered.asked_at == update.received_at:
+            return answered
+        require_same(answered, claim.fingerprint)
+        key = f"{claim.key} {update.received_at.isoformat()}"
+        return await self._engine.update(claim.ref, CONFIRM_UPDATE, key, update, wait)
 
     async def _answer(self, claim: Claim, answered: Answered) -> OrderView | Pending:
         require_same(answered, claim.fingerprint)
@@ -129,7 +138,7 @@ class Confirming:
 
 
 def _refuse(answered: Answered) -> None:
-    if answered.answer is Answer.NOT_CAPTURED and answered.payment_status == "unknown":
+    if answered.unknown:
         raise GatewayUnavailable("The gateway did not say in time whether the payment was made; try again.")
     if answered.answer is Answer.NOT_CAPTURED:
         raise PaymentNotCaptured(

@@ -187,6 +187,13 @@ class Answered:
     fingerprint: str
     status: CheckoutStatus
     payment_status: str = ""
+    asked_at: datetime | None = None
+    """With `unknown`: the `received_at` of the confirm that found the gateway silent."""
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the gateway did not say in time what became of the payment."""
+        return self.asked_at is not None
 
 
 @dataclass(frozen=True)

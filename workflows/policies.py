@@ -21,8 +21,9 @@ FALLBACK_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=500), maxim
 
 VERIFY_START_TO_CLOSE = timedelta(seconds=5)
 VERIFY_SCHEDULE_TO_CLOSE = timedelta(seconds=15)
-VERIFY_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=3))
-"""A client waits for this one: it is asked for a while, then the client hears that the gateway does not answer."""
+VERIFY_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=300), maximum_attempts=3)
+"""A client waits for this one: a gateway that says at once that it cannot is asked again twice within the two seconds
+in which the client gets its answer (503, try again); a slow one is asked for longer, and the client hears 202."""
 
 LATE_VERIFY_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=10))
 REFUND_START_TO_CLOSE = timedelta(seconds=15)

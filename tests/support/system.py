@@ -151,7 +151,7 @@ async def running_system(
     async with AsyncExitStack() as stack:
         admin = await stack.enter_async_context(shop.connect(database_url))
         await make_tenants(admin)
-        sandbox = await stack.enter_async_context(running_gateway(folder, f"http://127.0.0.1:{port}", **gateway))
+        sandbox = await stack.enter_async_context(running_gateway(folder, f"http://127.0.0.1:{port}", SECRET, **gateway))
         settings = api_settings(
             database_url, sandbox_gateway_url=sandbox.url, sandbox_gateway_secret=SecretStr(SECRET), log_format="json"
         )
