@@ -144,7 +144,10 @@ class Transaction:
         return (await _round_trip(self._connection, [*pending, *statements]))[len(pending) :]
 
     async def commit(self, *statements: Statement) -> list[Rows]:
-        """Run the statements and commit, in the same round trip."""
+        """Run the statements, if there are any to run, and commit, in the same round trip.
+
+        Also the way to end when nothing is to be written: after a ROLLBACK psycopg forgets every prepared statement.
+        """
         rows = await self.read(*statements, ("COMMIT", {}))
         self._open = False
         return rows[:-1]

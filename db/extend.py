@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.rows import DictRow
 
-from db.database import Database, Transaction
+from db.database import Database, Statement, Transaction
 from domain.checkout import CheckoutStatus, extended_end, is_over
 from domain.messages import ExtendRequest, Settled
 
@@ -37,21 +37,27 @@ async def extend(db: Database, request: ExtendRequest) -> Settled:
     values = {"tenant": request.ref.tenant, "checkout": request.ref.checkout_id, "request": request.request_id}
 
     async def work(transaction: Transaction) -> Settled:
-        locked, [look] = await transaction.read((_LOCK, values), (_LOOK, values))
+        locked, looked = await transaction.read((_LOCK, values), (_LOOK, values))
         if not locked:
             return Settled(status=None)
-        row = locked[0]
-        status = CheckoutStatus(row["status"])
-        if status is not CheckoutStatus.HELD or is_over(look["now"], row["expires_at"]):
-            return Settled(status=status)
-        if look["repeated"]:
-            return _held(row["expires_at"], look)
-        new_end = _new_end(request, row, look)
-        moved: dict[str, Any] = {**values, "old_end": row["expires_at"], "new_end": new_end, "now": look["now"]}
-        await transaction.commit((_MOVE, moved), (_MOVE_LINES, moved), (_NOTE, moved))
-        return _held(new_end, look)
+        extended, writes = _judge(request, values, locked[0], looked[0])
+        await transaction.commit(*writes)
+        return extended
 
     return await db.transact(request.ref.tenant, work)
+
+
+def _judge(
+    request: ExtendRequest, values: dict[str, Any], row: DictRow, look: DictRow
+) -> tuple[Settled, list[Statement]]:
+    status = CheckoutStatus(row["status"])
+    if status is not CheckoutStatus.HELD or is_over(look["now"], row["expires_at"]):
+        return Settled(status=status), []
+    if look["repeated"]:
+        return _held(row["expires_at"], look), []
+    new_end = _new_end(request, row, look)
+    moved = {**values, "old_end": row["expires_at"], "new_end": new_end, "now": look["now"]}
+    return _held(new_end, look), [(_MOVE, moved), (_MOVE_LINES, moved), (_NOTE, moved)]
 
 
 def _new_end(request: ExtendRequest, row: DictRow, look: DictRow) -> Any:

@@ -41,8 +41,6 @@ async def _settle(transaction: Transaction, request: SettleRequest) -> Settled:
         return Settled(status=None)
     seen = _Seen(request, locked[0], looked[0])
     verdict = decide(seen.situation, request.wanted, request.capture)
-    if verdict == Verdict():
-        return seen.settled(verdict)
     await transaction.commit(*_writes(seen, verdict))
     return seen.settled(verdict)
 

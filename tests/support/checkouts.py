@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from db.database import Database
 from domain.gateway import PaymentEvent, PaymentStatus
 from domain.ids import BuyerKey, CheckoutId, EventId, GatewayName, PaymentId, ProductId, TenantId, checkout_id_for
 from domain.messages import Capture, CheckoutRef, Line, SettleRequest, StartCheckout, Wanted
+from tests.support.waiting import eventually
 
 SANDBOX = GatewayName("sandbox")
 BUYER = BuyerKey("user:1")
@@ -144,27 +144,37 @@ class Rows:
 
     async def until_somebody_waits_for_a_lock(self) -> None:
         """Until a session of this database waits for a row that another one has locked."""
-        async with asyncio.timeout(5):
-            while not await self.value(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            ):
-                await asyncio.sleep(0.01)
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        await eventually(lambda: self.value(waiting))
 
-    async def end_now(self, ref: CheckoutRef, ago: float = 0.0) -> datetime:
-        """Move a hold's end to `ago` seconds before now, as if the time had passed; gives the new end.
-
-        Its beginning moves as well, so that the row stays one that could be.
-        """
+    async def pass_time(self, ref: CheckoutRef, by: timedelta) -> datetime:
+        """Move a hold into the past by so much, as if the time had gone by; gives its new end."""
         [row] = await self.all(
-            "WITH clock AS MATERIALIZED (SELECT clock_timestamp() - make_interval(secs => %s) AS at),"
-            " moved AS (UPDATE checkouts SET held_at = held_at - (expires_at - at), expires_at = at FROM clock"
-            " WHERE tenant_id = %s AND id = %s AND status = 'held' RETURNING tenant_id, id, expires_at),"
-            " lines AS (UPDATE checkout_lines l SET expires_at = moved.expires_at FROM moved"
-            " WHERE l.tenant_id = moved.tenant_id AND l.checkout_id = moved.id)"
-            " SELECT expires_at FROM moved",
-            ago,
+            """
+            WITH moved AS (
+                UPDATE checkouts SET held_at = held_at - %s, expires_at = expires_at - %s
+                WHERE tenant_id = %s AND id = %s AND status = 'held' RETURNING tenant_id, id, expires_at
+            ), lines AS (
+                UPDATE checkout_lines l SET expires_at = moved.expires_at FROM moved
+                WHERE l.tenant_id = moved.tenant_id AND l.checkout_id = moved.id
+            )
+            SELECT expires_at FROM moved
+            """,
+            by,
+            by,
             ref.tenant,
             ref.checkout_id,
         )
         end: datetime = row["expires_at"]
         return end
+
+    async def end_now(self, ref: CheckoutRef, ago: float = 0.0) -> datetime:
+        """Move a hold into the past so far that its end was `ago` seconds ago; gives the new end."""
+        left: timedelta = await self.value(
+            "SELECT expires_at - clock_timestamp() FROM checkouts WHERE tenant_id = %s AND id = %s",
+            ref.tenant,
+            ref.checkout_id,
+        )
+        return await self.pass_time(ref, left + timedelta(seconds=ago))

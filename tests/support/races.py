@@ -12,6 +12,7 @@ from domain.ids import ProductId, TenantId
 from domain.messages import StartCheckout
 from tests.support import shop
 from tests.support.checkouts import Rows, a_start, opened
+from tests.support.waiting import eventually
 
 AT_ONCE = 24
 
@@ -42,11 +43,8 @@ async def run_race(url: str, starts: Sequence[StartCheckout], *, guard: str = GU
 
 async def deadlocks(rows: Rows) -> int:
     """Of this database so far. A backend reports them when it ends, so first all other ones must have ended."""
-    async with asyncio.timeout(10):
-        while await rows.value(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        ):
-            await asyncio.sleep(0.05)
+    others = "SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    await eventually(lambda: rows.value(others))
     await rows.all("SELECT pg_stat_clear_snapshot()")
     counted: int = await rows.value("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
     return counted

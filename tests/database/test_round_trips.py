@@ -1,0 +1,101 @@
+"""How often the hot paths wait for the database, read off the wire; and that it does not grow with the lines."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from db.database import Database
+from db.extend import extend
+from db.reserve import reserve
+from db.settle import settle
+from domain.checkout import CheckoutStatus
+from domain.ids import ProductId, TenantId
+from domain.messages import ExtendRequest
+from tests.support import shop
+from tests.support.checkouts import a_capture, a_start, cancel, confirm, expire, opened
+from tests.support.proxy import Wire, wire_to
+
+
+@pytest.fixture
+async def wire(database_url: str) -> AsyncIterator[Wire]:
+    async with wire_to(database_url) as wire:
+        yield wire
+
+
+@pytest.fixture
+async def db(wire: Wire) -> AsyncIterator[Database]:
+    """A pool of one connection through the proxy."""
+    async with opened(wire.url, size=1) as db:
+        yield db
+
+
+@pytest.fixture
+async def products(admin: shop.Connection, tenant: TenantId) -> list[ProductId]:
+    return [await shop.make_product(admin, tenant, stock=1000) for _ in range(50)]
+
+
+async def counts(db: Database, wire: Wire, tenant: TenantId, products: list[ProductId]) -> dict[str, tuple[int, int]]:
+    """(round trips, statements) of each step of a checkout with a line for each product; the connection is warm."""
+    found = {}
+
+    def counted(step: str) -> None:
+        found[step] = (wire.round_trips, wire.statements)
+        wire.forget()
+
+    for _ in range(3):  # The first times prepare the statements.
+        wire.forget()
+        paid, given_up = (a_start(tenant, dict.fromkeys(products, 1)) for _ in range(2))
+        started = await reserve(db, paid)
+        assert started.status is CheckoutStatus.HELD
+        counted("reserve")
+        await reserve(db, paid)
+        counted("reserve again")
+        await extend(db, ExtendRequest(paid.ref, "once"))
+        counted("extend")
+        await settle(db, expire(paid.ref))
+        counted("not yet over")
+        await settle(db, confirm(paid.ref, a_capture(paid.checkout_id, started.total)))
+        counted("confirm")
+        await settle(db, confirm(paid.ref, a_capture(paid.checkout_id, started.total)))
+        counted("second payment")
+        await reserve(db, given_up)
+        wire.forget()
+        await settle(db, cancel(given_up.ref))
+        counted("cancel")
+        refused = a_start(tenant, dict.fromkeys(products, 1001))
+        assert (await reserve(db, refused)).status is not CheckoutStatus.HELD
+        wire.forget()
+    return found
+
+
+async def test_a_reserve_is_one_round_trip_and_settle_and_extend_two_however_many_lines(
+    db: Database, wire: Wire, tenant: TenantId, products: list[ProductId]
+) -> None:
+    one = await counts(db, wire, tenant, products[:1])
+    assert {step: trips for step, (trips, _) in one.items()} == {
+        "reserve": 1,
+        "reserve again": 1,
+        "extend": 2,
+        "not yet over": 2,
+        "confirm": 2,
+        "second payment": 2,
+        "cancel": 2,
+    }
+    assert one["reserve"] == (1, 4)
+    assert one["confirm"][1] <= 7
+    assert await counts(db, wire, tenant, products[:10]) == one
+    assert await counts(db, wire, tenant, products) == one
+
+
+async def test_hot_statements_are_prepared_once(
+    db: Database, wire: Wire, tenant: TenantId, products: list[ProductId]
+) -> None:
+    await counts(db, wire, tenant, products[:3])
+    wire.forget()
+    start = a_start(tenant, {products[0]: 1})
+    await reserve(db, start)
+    await settle(db, cancel(start.ref))
+    assert wire.statements > 5
+    assert wire.prepared == 0
