@@ -1,0 +1,218 @@
+"""Row-level security, and the tenant that every function of db/ must be given."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import types
+import typing
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import DictRow, dict_row
+
+import db as db_package
+from db.database import Database, UnsafeConnection, _refuse_unsafe, app_conninfo
+from db.inbox import EventState, StoredEvent, record_event
+from db.refunds import Owed
+from db.reserve import reserve
+from db.settle import settle
+from domain.errors import MissingTenant
+from domain.gateway import PaymentEvent, PaymentStatus
+from domain.ids import CheckoutId, EventId, GatewayName, PaymentId, ProductId, TenantId
+from domain.messages import ExtendRequest, Line, SettleRequest, StartCheckout
+from tests.support import shop
+from tests.support.checkouts import a_capture, a_start, an_event, confirm, expire, opened
+
+NOBODY = TenantId("")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CHECKOUT = CheckoutId("00000000-0000-4000-8000-000000000000")
+NO_DATABASE = Database("postgresql://nowhere")
+"""Not opened: who forgets the tenant must fail before any connection is asked for."""
+START = a_start(NOBODY, {ProductId(1): 1})
+VALUES: dict[Any, Any] = {
+    TenantId: NOBODY,
+    CheckoutId: CHECKOUT,
+    ProductId: ProductId(1),
+    PaymentId: PaymentId("p"),
+    GatewayName: GatewayName("sandbox"),
+    StartCheckout: START,
+    SettleRequest: expire(START.ref),
+    ExtendRequest: ExtendRequest(START.ref, "k"),
+    PaymentEvent: an_event(a_capture(CHECKOUT, 1)),
+    StoredEvent: StoredEvent(
+        GatewayName("sandbox"), EventId("e"), PaymentStatus.CAPTURED, PaymentId("p"), CHECKOUT, 1, "COP", NOW,
+        EventState.RECEIVED, None, False,
+    ),
+    Owed: Owed(GatewayName("sandbox"), PaymentId("p"), CHECKOUT, 1, "COP", NOW),
+    Sequence[Line]: [Line(ProductId(1), 1)],
+    Sequence[ProductId]: [ProductId(1)],
+    bytes: b"{}",
+    float: 0.0,
+    int: 1,
+    str: "x",
+}  # fmt: skip
+
+
+def functions() -> list[Callable[..., Any]]:
+    """Every public coroutine function of db/ that takes a Database."""
+    found = []
+    for module_info in pkgutil.iter_modules(db_package.__path__, "db."):
+        module = importlib.import_module(module_info.name)
+        for name, function in inspect.getmembers(module, inspect.iscoroutinefunction):
+            own = function.__module__ == module.__name__ and not name.startswith("_")
+            if own and Database in typing.get_type_hints(function).values():
+                found.append(function)
+    return found
+
+
+def arguments(function: Callable[..., Any]) -> dict[str, Any]:
+    """A value for each parameter without a default, by its annotation; a new type must be named in VALUES."""
+    hints = typing.get_type_hints(function)
+    required = [p.name for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+    return {name: _value(hints[name]) for name in required if hints[name] is not Database}
+
+
+def _value(hint: Any) -> Any:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType) and type(None) in typing.get_args(hint):
+        return None
+    if hint not in VALUES and hasattr(hint, "__supertype__"):
+        return hint(_value(hint.__supertype__))
+    return VALUES[hint]
+
+
+def test_the_enumeration_sees_the_functions_that_are_known_to_be_there() -> None:
+    names = {function.__name__ for function in functions()}
+    assert names >= {"reserve", "settle", "extend", "read_checkout", "record_event", "refund_owed", "list_orders"}
+    assert len(names) >= 18
+
+
+@pytest.mark.parametrize("function", functions(), ids=lambda function: f"{function.__module__}.{function.__name__}")
+@pytest.mark.parametrize("tenant", ["", "  ", None])
+async def test_without_a_tenant_every_function_fails_loudly(function: Callable[..., Any], tenant: Any) -> None:
+    given = arguments(function)
+    given = {name: replace(value, tenant=tenant) if value is START else value for name, value in given.items()}
+    given = {name: tenant if name == "tenant" else value for name, value in given.items()}
+    with pytest.raises(MissingTenant):
+        await function(NO_DATABASE, **given)
+
+
+@pytest.fixture
+async def two_tenants(db: Database, admin: shop.Connection) -> list[TenantId]:
+    """Each with a row in every table."""
+    tenants = []
+    for name in ("alpha", "beta"):
+        tenant = await shop.make_tenant(admin, name)
+        await shop.make_user(admin, tenant)
+        start = a_start(tenant, {await shop.make_product(admin, tenant): 1})
+        await reserve(db, start)
+        capture = a_capture(start.checkout_id, 1000)
+        await record_event(db, tenant, an_event(capture), b"{}")
+        await settle(db, confirm(start.ref, capture))
+        await admin.execute(
+            "INSERT INTO checkout_extensions SELECT tenant_id, id, 'k', expires_at, expires_at, expires_at"
+            " FROM checkouts WHERE tenant_id = %s",
+            (tenant,),
+        )
+        tenants.append(tenant)
+    return tenants
+
+
+@pytest.fixture
+async def app(database_url: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    """A connection of the application's role, for hand-written SQL."""
+    async with await psycopg.AsyncConnection.connect(app_conninfo(database_url), autocommit=True) as connection:
+        yield connection
+
+
+async def tables(admin: shop.Connection) -> list[str]:
+    cursor = await admin.execute(
+        "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+    )
+    return [name for (name,) in await cursor.fetchall()]
+
+
+async def see(app: psycopg.AsyncConnection[Any], table: str) -> set[str]:
+    column = "id" if table == "tenants" else "tenant_id"
+    return {tenant for (tenant,) in await (await app.execute(f"SELECT {column} FROM {table}")).fetchall()}
+
+
+@pytest.mark.usefixtures("two_tenants")
+@pytest.mark.parametrize("bound", [None, ""])
+async def test_hand_written_sql_without_a_tenant_sees_and_writes_nothing(
+    admin: shop.Connection, app: psycopg.AsyncConnection[Any], bound: str | None
+) -> None:
+    if bound is not None:
+        await app.execute("SELECT set_config('app.tenant', %s, false)", (bound,))
+    every = await tables(admin)
+    assert len(every) >= 11
+    for table in every:
+        assert await see(app, table) == set(), table
+    assert (await app.execute("UPDATE stock_items SET total = total + 1")).rowcount == 0
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+        await app.execute("INSERT INTO stock_items (tenant_id, kind, total) VALUES ('alpha', 'product', 1)")
+
+
+@pytest.mark.usefixtures("two_tenants")
+async def test_hand_written_sql_with_a_tenant_sees_and_writes_nothing_of_another(
+    admin: shop.Connection, app: psycopg.AsyncConnection[Any]
+) -> None:
+    await app.execute("SELECT set_config('app.tenant', 'alpha', false)")
+    for table in await tables(admin):
+        assert await see(app, table) == {"alpha"}, table
+    assert (await app.execute("UPDATE stock_items SET total = total + 1 WHERE tenant_id = 'beta'")).rowcount == 0
+    for statement in (
+        "INSERT INTO stock_items (tenant_id, kind, total) VALUES ('beta', 'product', 1)",
+        "UPDATE stock_items SET tenant_id = 'beta'",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+            await app.execute(statement)
+
+
+async def test_the_applications_role_owns_nothing_and_deletes_nothing(
+    admin: shop.Connection, app: psycopg.AsyncConnection[Any]
+) -> None:
+    for table in await tables(admin):
+        for statement in ("DELETE FROM {}", "TRUNCATE {}", "ALTER TABLE {} DISABLE ROW LEVEL SECURITY"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                await app.execute(statement.format(table))
+    cursor = await admin.execute(
+        "SELECT count(*) FROM pg_class WHERE relowner = (SELECT oid FROM pg_roles WHERE rolname = 'holdfast_app')"
+    )
+    assert await cursor.fetchone() == (0,)
+
+
+async def test_every_table_with_a_tenant_is_protected(admin: shop.Connection) -> None:
+    cursor = await admin.execute(
+        "SELECT c.relname::text FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'"
+        " AND c.relname <> 'alembic_version' AND NOT (c.relrowsecurity AND EXISTS (SELECT FROM pg_policy p"
+        " WHERE p.polrelid = c.oid))"
+    )
+    assert await cursor.fetchall() == []
+
+
+@pytest.mark.parametrize("unsafe", ["SET ROLE NONE", "SET default_transaction_isolation = 'repeatable read'"])
+async def test_a_connection_that_row_level_security_or_our_isolation_does_not_bind_is_refused(
+    database_url: str, unsafe: str
+) -> None:
+    async with await psycopg.AsyncConnection[DictRow].connect(
+        app_conninfo(database_url), row_factory=dict_row, autocommit=True
+    ) as connection:
+        await _refuse_unsafe(connection)
+        await connection.execute(unsafe)
+        with pytest.raises(UnsafeConnection):
+            await _refuse_unsafe(connection)
+
+
+async def test_a_transactions_tenant_does_not_outlive_it(database_url: str, two_tenants: list[TenantId]) -> None:
+    async with opened(database_url, size=1) as db:
+        for tenant in two_tenants:
+            [rows] = await db.run(tenant, ("SELECT DISTINCT tenant_id FROM orders", {}))
+            assert rows == [{"tenant_id": tenant}]
+        async with db._pool.connection() as connection:
+            assert await (await connection.execute("SELECT tenant_id FROM orders")).fetchall() == []
