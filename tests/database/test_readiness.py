@@ -12,13 +12,12 @@ from domain.ids import TenantId
 DEMO = TenantId("demo")
 
 
-async def test_a_migrated_database_is_at_the_newest_revision_and_an_empty_one_at_none(database_url: str) -> None:
-    db = Database(database_url, size=1)
-    await db.open()
-    try:
-        assert newest_revision() is not None
-        assert await applied_revision(db, DEMO) == newest_revision()
-        await asyncio.to_thread(migrate.downgrade, database_url, "base")
-        assert await applied_revision(db, DEMO) is None
-    finally:
-        await db.close()
+async def test_a_migrated_database_is_at_the_newest_revision_and_an_empty_one_at_none(
+    db: Database, database_url: str
+) -> None:
+    assert newest_revision() is not None
+    assert await applied_revision(db, DEMO) == newest_revision()
+    await asyncio.to_thread(migrate.downgrade, database_url, "base")
+    assert await applied_revision(db, DEMO) is None
+    await asyncio.to_thread(migrate.upgrade, database_url)
+    assert await applied_revision(db, DEMO) == newest_revision()

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from db.database import Database
 from db.passwords import password_matches
+from db.reserve import reserve
 from db.seed import DEMO_PASSWORD, DEMO_TENANT, QUICK_TENANT, Seeded, seed_demo
+from domain.ids import ProductId
 from tests.support import shop
+from tests.support.checkouts import a_start
 
 ALL = Seeded(tenants=2, users=8, products=120)
 NOTHING = Seeded(tenants=0, users=0, products=0)
@@ -57,9 +61,9 @@ async def test_the_demo_users_can_log_in(database_url: str) -> None:
     assert password_matches(rows[0][4], DEMO_PASSWORD)
 
 
-async def test_a_second_run_changes_nothing_and_keeps_what_was_sold(database_url: str) -> None:
+async def test_a_second_run_changes_nothing_and_keeps_what_is_held(database_url: str, db: Database) -> None:
     await seed_demo(database_url)
-    await query(database_url, "UPDATE stock_items SET sold = 1 WHERE total > 0 RETURNING 1")
+    await reserve(db, a_start(DEMO_TENANT, {ProductId(38): 3}))
     await query(database_url, "UPDATE products SET price = 7777, offer_price = NULL WHERE id = 1 RETURNING 1")
     before = await everything(database_url)
     assert await seed_demo(database_url) == NOTHING

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from db.database import Database
@@ -12,20 +10,6 @@ from db.users import find_account, tenant_exists
 from domain.errors import MissingTenant
 from domain.ids import TenantId
 from tests.support import shop
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url, size=2)
-    await database.open()
-    yield database
-    await database.close()
-
-
-@pytest.fixture
-async def admin(database_url: str) -> AsyncIterator[shop.Connection]:
-    async with shop.connect(database_url) as connection:
-        yield connection
 
 
 @pytest.mark.parametrize("name", ["ana", "ANA", "Ana", "ana@example.com", "ANA@Example.COM"])
