@@ -80,21 +80,29 @@ class Engine:
 
         The same name and key find the first request's answer. Raises CheckoutIsOver when no run is open to ask.
         """
-        handle = self._client.get_workflow_handle(checkout_workflow_id(ref.tenant, ref.checkout_id))
         try:
-            asked = await handle.start_update(
-                name,
-                update,
-                id=_update_id(name, key),
-                wait_for_stage=WorkflowUpdateStage.ACCEPTED,
-                result_type=Answered,
-                rpc_timeout=CLIENT_DEADLINE,
-            )
+            try:
+                asked = await self._ask(ref, name, key, update)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.FAILED_PRECONDITION:
+                    raise
+                # The task that carried it failed, as one does when a signal arrives while the run completes.
+                asked = await self._ask(ref, name, key, update)
         except WorkflowUpdateFailedError as error:
             raise _refused(error) from error
         except _TRANSPORT as error:
             raise _unreachable(error) from error
         return await self._answer(asked, wait)
+
+    async def _ask(self, ref: CheckoutRef, name: str, key: str, update: object) -> Any:
+        return await self._client.get_workflow_handle(checkout_workflow_id(ref.tenant, ref.checkout_id)).start_update(
+            name,
+            update,
+            id=_update_id(name, key),
+            wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+            result_type=Answered,
+            rpc_timeout=CLIENT_DEADLINE,
+        )
 
     async def _answer(self, asked: Any, wait: float) -> Answered | None:
         try:
