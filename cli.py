@@ -137,7 +137,7 @@ def migrate_status() -> None:
 
 @app.command()
 def seed() -> None:
-    """Load the demo tenant, users, products and event. Repeating it changes nothing. Development only."""
+    """Load the demo tenants, users and products. Repeating it changes nothing. Development only."""
     from db.seed import seed_demo
     from local.errors import LocalError
 

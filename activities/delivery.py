@@ -5,18 +5,27 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any
 
 from temporalio.client import Client
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from db.database import Database
 from db.inbox import EventState, StoredEvent, mark_delivered, mark_settled
+from domain import search_attributes
 from domain.checkout import CheckoutStatus
 from domain.errors import Unavailable
 from domain.gateway import PaymentStatus
 from domain.ids import CheckoutId, TenantId
 from domain.messages import Capture, LatePayment, PaymentSignal, PaymentSignalKind
+from domain.money import Money
 from domain.naming import LATE_PAYMENT, PAYMENT_SIGNAL, checkout_workflow_id, late_payment_workflow_id
 
 RPC_TIMEOUT = timedelta(seconds=3)
@@ -71,7 +80,8 @@ class Delivery:
                     id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                     task_timeout=LATE_PAYMENT_TASK_TIMEOUT,
-                    static_summary=f"Late payment {payment.payment_id} of {payment.gateway}",
+                    static_summary=_summary(payment),
+                    search_attributes=_attributes(payment),
                     rpc_timeout=RPC_TIMEOUT,
                 )
         except _UNREACHABLE as error:
@@ -113,3 +123,18 @@ class Delivery:
                 return False
             raise Unavailable("The workflow engine did not take the event; send it again.") from error
         return True
+
+
+def _summary(payment: LatePayment) -> str:
+    amount = f", {Money(payment.capture.amount, payment.capture.currency)}" if payment.capture else ""
+    return f"Late payment {payment.payment_id} of {payment.gateway}{amount}"
+
+
+def _attributes(payment: LatePayment) -> TypedSearchAttributes:
+    pairs: list[SearchAttributePair[Any]] = [
+        SearchAttributePair(SearchAttributeKey.for_keyword(search_attributes.TENANT), payment.tenant)
+    ]
+    if payment.capture is not None:
+        amount = SearchAttributeKey.for_int(search_attributes.AMOUNT)
+        pairs.append(SearchAttributePair(amount, payment.capture.amount))
+    return TypedSearchAttributes(pairs)

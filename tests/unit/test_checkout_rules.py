@@ -187,4 +187,4 @@ def test_the_details_in_the_ui_say_where_every_checkout_stands(status: CheckoutS
     settled = Settled(status, order_id=OrderId("o-1"), paid_by=PAYMENT)
     text = describe(settled, NOW, declined=0)
     assert text.startswith("**" if status is not CheckoutStatus.NEW else "Nothing")
-    assert "2 payment(s) were declined" in describe(Settled(CheckoutStatus.HELD), NOW, declined=2)
+    assert "Declined payments so far: 2" in describe(Settled(CheckoutStatus.HELD), NOW, declined=2)
