@@ -66,12 +66,15 @@ class Engine:
 
     async def start(self, start: StartCheckout, outlook: Outlook) -> Started:
         """Start the checkout's run, or find it, and wait for its reserve: one round trip."""
-        async with self._place():
-            started = await self._reserve(start, outlook, RESERVE_UPDATE)
-            if started.start is StartStatus.NOT_ATTEMPTED and started.deadline != start.deadline:
-                # The answer of an earlier run that came too late and wrote nothing: ask for a new one.
-                started = await self._reserve(start, outlook, f"{RESERVE_UPDATE}-{start.deadline.timestamp():.6f}")
-            return started
+        try:
+            async with asyncio.timeout(CLIENT_DEADLINE.total_seconds()), self._place():
+                started = await self._reserve(start, outlook, RESERVE_UPDATE)
+                if started.start is StartStatus.NOT_ATTEMPTED and started.deadline != start.deadline:
+                    # The answer of an earlier run that came too late and wrote nothing: ask for a new one.
+                    started = await self._reserve(start, outlook, f"{RESERVE_UPDATE}-{start.deadline.timestamp():.6f}")
+                return started
+        except TimeoutError:
+            raise Unavailable(_DOWN) from None
 
     async def update(
         self, ref: CheckoutRef, name: str, key: str, update: ConfirmUpdate | ExtendUpdate | CancelUpdate, wait: float
@@ -81,12 +84,7 @@ class Engine:
         The same name and key find the first request's answer. Raises CheckoutIsOver when no run is open to ask.
         """
         try:
-            try:
-                asked = await self._ask(ref, name, key, update)
-            except RPCError as error:
-                if error.status is not RPCStatusCode.FAILED_PRECONDITION:
-                    raise
-                # The task that carried it failed, as one does when a signal arrives while the run completes.
+            async with asyncio.timeout(CLIENT_DEADLINE.total_seconds()):  # Of a lazy client's connecting, too.
                 asked = await self._ask(ref, name, key, update)
         except WorkflowUpdateFailedError as error:
             raise _refused(error) from error
@@ -95,14 +93,22 @@ class Engine:
         return await self._answer(asked, wait)
 
     async def _ask(self, ref: CheckoutRef, name: str, key: str, update: object) -> Any:
-        return await self._client.get_workflow_handle(checkout_workflow_id(ref.tenant, ref.checkout_id)).start_update(
-            name,
-            update,
-            id=_update_id(name, key),
-            wait_for_stage=WorkflowUpdateStage.ACCEPTED,
-            result_type=Answered,
-            rpc_timeout=CLIENT_DEADLINE,
-        )
+        handle = self._client.get_workflow_handle(checkout_workflow_id(ref.tenant, ref.checkout_id))
+        for last in (False, True):
+            try:
+                return await handle.start_update(
+                    name,
+                    update,
+                    id=_update_id(name, key),
+                    wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+                    result_type=Answered,
+                    rpc_timeout=CLIENT_DEADLINE,
+                )
+            except RPCError as error:
+                # The task that carried it failed, as one does when a signal arrives while the run completes.
+                if last or error.status is not RPCStatusCode.FAILED_PRECONDITION:
+                    raise
+        raise AssertionError("unreachable")
 
     async def _answer(self, asked: Any, wait: float) -> Answered | None:
         try:
@@ -117,18 +123,18 @@ class Engine:
         return answered
 
     async def _reserve(self, start: StartCheckout, outlook: Outlook, update_id: str) -> Started:
+        operation = self._operation(start, outlook)
         try:
-            async with asyncio.timeout(CLIENT_DEADLINE.total_seconds()):
-                started: Started = await self._client.execute_update_with_start_workflow(
-                    RESERVE_UPDATE,
-                    start_workflow_operation=self._operation(start, outlook),
-                    id=update_id,
-                    result_type=Started,
-                    rpc_timeout=CLIENT_DEADLINE,
-                )
-        except WorkflowUpdateFailedError as error:
-            raise Unavailable(_DOWN) from error
-        except _TRANSPORT as error:
+            started: Started = await self._client.execute_update_with_start_workflow(
+                RESERVE_UPDATE,
+                start_workflow_operation=operation,
+                id=update_id,
+                result_type=Started,
+                rpc_timeout=CLIENT_DEADLINE,
+            )
+        except (WorkflowUpdateFailedError, *_TRANSPORT) as error:
+            # The SDK leaves the error in the operation too; unheard there, the event loop logs it a second time.
+            await asyncio.gather(operation.workflow_handle(), return_exceptions=True)
             raise Unavailable(_DOWN) from error
         return started
 
