@@ -33,7 +33,7 @@ from domain.naming import checkout_workflow_id
 from local.ports import free_port
 from settings import Settings
 from tests.support import shop
-from tests.support.api import api_settings, serving
+from tests.support.api import api_settings, running_api, serving
 from tests.support.buyers import Buyer
 from tests.support.contract import Contract
 from tests.support.gateway import SECRET, RunningGateway, running_gateway
@@ -138,7 +138,8 @@ class System:
         """Wait until all is quiet; AssertionError naming what is not so after `seconds`."""
         await self.worker.start()
         await assert_all_well(self, seconds)
-        assert not self.contract.broken, "\n".join(self.contract.broken[:20])
+        broken, self.contract.broken = self.contract.broken, []
+        assert not broken, "\n".join(broken[:20])
 
 
 @asynccontextmanager
@@ -151,7 +152,9 @@ async def running_system(
     async with AsyncExitStack() as stack:
         admin = await stack.enter_async_context(shop.connect(database_url))
         await make_tenants(admin)
-        sandbox = await stack.enter_async_context(running_gateway(folder, f"http://127.0.0.1:{port}", SECRET, **gateway))
+        sandbox = await stack.enter_async_context(
+            running_gateway(folder, f"http://127.0.0.1:{port}", SECRET, **gateway)
+        )
         settings = api_settings(
             database_url, sandbox_gateway_url=sandbox.url, sandbox_gateway_secret=SecretStr(SECRET), log_format="json"
         )
@@ -224,3 +227,12 @@ async def _database(url: str) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def second_api(system: System, temporal_address: str) -> AsyncIterator[httpx.AsyncClient]:
+    """Another API on the system's database, whose Temporal is somewhere else; such as where nobody answers."""
+    client = await Client.connect(temporal_address, namespace=system.client.namespace, lazy=True)
+    async with running_api(system.settings, client=client) as http:
+        http.event_hooks = {"response": [system.contract.hook]}
+        yield http
