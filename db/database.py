@@ -7,6 +7,7 @@ every table looks empty: so nothing else here runs SQL.
 
 from __future__ import annotations
 
+import contextlib
 import select
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -30,14 +31,28 @@ APP_ROLE = "holdfast_app"
 LOCK_TIMEOUT_MS = 1_000
 STATEMENT_TIMEOUT_MS = 2_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
+TRANSACTION_TIMEOUT_MS = 5_000
+"""What frees the locks of a frozen client. Not the idle timeout: the flush with which psycopg ends a pipeline may reach
+the server last, and then disarms it (measured)."""
 POOL_WAIT_SECONDS = 1.5
 _NO_SECOND_TRY = (psycopg.errors.QueryCanceled, PoolTimeout)
 """Already waited as long as a caller can."""
+_NOT_HAD = (
+    psycopg.OperationalError,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.TransactionTimeout,
+)
+"""The connection was lost, or ended by the server because we froze."""
 _SET_TENANT = "SELECT set_config('app.tenant', %(tenant)s, true)"
 _WHO = (
     "SELECT current_setting('transaction_isolation') AS isolation, rolsuper OR rolbypassrls AS unbound"
     " FROM pg_roles WHERE rolname = current_user"
 )
+_LIMIT_TRANSACTIONS = (
+    f"SELECT set_config('transaction_timeout', '{TRANSACTION_TIMEOUT_MS}', false)"
+    " FROM pg_settings WHERE name = 'transaction_timeout'"
+)
+"""PostgreSQL 17 and later; an older server would refuse a connection that names it in its options."""
 
 
 class UnsafeConnection(RuntimeError):
@@ -57,7 +72,7 @@ class Database:
             timeout=POOL_WAIT_SECONDS,
             reconnect_timeout=2.0,
             max_idle=300,
-            configure=_refuse_unsafe,
+            configure=_prepare,
             kwargs={"autocommit": True, "row_factory": dict_row, "prepare_threshold": 1},
         )
 
@@ -124,7 +139,7 @@ class Database:
             try:
                 async with self._connection() as connection:
                     return await once(connection)
-            except psycopg.OperationalError as error:
+            except _NOT_HAD as error:
                 if last or isinstance(error, _NO_SECOND_TRY):
                     raise Unavailable("The database did not answer in time; send the same request again.") from error
         raise AssertionError("unreachable")
@@ -153,10 +168,11 @@ class Transaction:
         return rows[:-1]
 
     async def end(self) -> None:
-        """Roll back what was not committed. Does nothing on a broken connection."""
+        """Roll back what was not committed. A connection that breaks at it must not hide what ended the work."""
         status = self._connection.info.transaction_status
         if self._open and status in (psycopg.pq.TransactionStatus.INTRANS, psycopg.pq.TransactionStatus.INERROR):
-            await self._connection.execute("ROLLBACK")
+            with contextlib.suppress(psycopg.Error):
+                await self._connection.execute("ROLLBACK")
         self._open = False
 
 
@@ -192,6 +208,11 @@ async def _round_trip(connection: Connection, statements: Sequence[Statement]) -
     async with connection.pipeline():
         cursors = [await connection.execute(sql, values or None) for sql, values in statements]
     return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
+
+
+async def _prepare(connection: Connection) -> None:
+    await _refuse_unsafe(connection)
+    await connection.execute(_LIMIT_TRANSACTIONS)
 
 
 async def _refuse_unsafe(connection: Connection) -> None:
