@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from api.engine import ANSWER_WAIT, CheckoutIsOver, Engine
+from api.fingerprint import key_digest
 from db.checkouts import CheckoutView, read_checkout
 from db.database import Database
 from db.extend import extend
@@ -37,12 +38,12 @@ async def extend_checkout(
 ) -> CheckoutView:
     """Give a live hold more time, once per key. Raises Gone after the end, AlreadyConfirmed for a sold one."""
     await own_checkout(db, ref, buyer)
-    update = ExtendUpdate(request_id=key, fingerprint=fingerprint, seconds=seconds)
+    update = ExtendUpdate(request_id=key_digest(key), fingerprint=fingerprint, seconds=seconds)
     try:
         answered = await engine.update(ref, EXTEND_UPDATE, key, update, ANSWER_WAIT)
         _obey(answered, fingerprint)
     except CheckoutIsOver:
-        _judge(await extend(db, ExtendRequest(ref, key, seconds)))
+        _judge(await extend(db, ExtendRequest(ref, update.request_id, seconds)))
     return await own_checkout(db, ref, buyer)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.fingerprint import key_digest
 from domain import search_attributes
 from domain.errors import Unavailable
 from domain.ids import BuyerKey, buyer_hash
@@ -186,7 +186,7 @@ def deadline_after(now: datetime) -> datetime:
 
 
 def _update_id(name: str, key: str) -> str:
-    return f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+    return f"{name}-{key_digest(key)}"
 
 
 def _refused(error: WorkflowUpdateFailedError) -> Exception:
