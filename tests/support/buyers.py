@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +75,7 @@ class Buyer:
 
     async def until(self, checkout: str, *statuses: str, seconds: float = 10.0) -> Json:
         """The checkout once it has one of these statuses; AssertionError after `seconds`."""
-        return await self._until(checkout, lambda view: view["status"] in statuses, " or ".join(statuses), seconds)
+        return await self.when(checkout, lambda view: view["status"] in statuses, " or ".join(statuses), seconds)
 
     async def until_refunded(self, checkout: str, payment: str, seconds: float = 10.0) -> Json:
         """The payment's entry in the checkout once its refund is made; AssertionError after `seconds`."""
@@ -83,7 +83,7 @@ class Buyer:
         def refunded(view: Json) -> bool:
             return any(one["payment_id"] == payment and one["refund_status"] == "refunded" for one in view["payments"])
 
-        view = await self._until(checkout, refunded, f"{payment} refunded", seconds)
+        view = await self.when(checkout, refunded, f"{payment} refunded", seconds)
         return next(one for one in view["payments"] if one["payment_id"] == payment)
 
     async def post(self, path: str, body: Json | None, key: str | None, **headers: str) -> httpx.Response:
@@ -91,7 +91,8 @@ class Buyer:
         sent = {**self.headers, "idempotency-key": key or uuid.uuid4().hex, **headers}
         return await self.http.post(path, json=body, headers=sent)
 
-    async def _until(self, checkout: str, wanted: Any, what: str, seconds: float) -> Json:
+    async def when(self, checkout: str, wanted: Callable[[Json], bool], what: str, seconds: float = 10.0) -> Json:
+        """The checkout once it is as `wanted`; AssertionError that it is not `what` after `seconds`."""
         deadline = time.monotonic() + seconds
         while True:
             view = await self.read(checkout)
