@@ -44,9 +44,10 @@ class Stage:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a child is told."""
+        """What a child is told. Byte code is kept, as in any installation: the sandbox loads modules for every run."""
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         return {
-            **os.environ,
+            **inherited,
             "HOLDFAST_ENV": "development",
             "HOLDFAST_DATABASE_URL": self.url,
             "HOLDFAST_DEFAULT_TENANT": TENANT,

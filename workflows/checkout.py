@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from domain.checkout import CheckoutStatus
@@ -267,19 +266,3 @@ class CheckoutWorkflow:
 
     def _show(self) -> None:
         workflow.set_current_details(describe(self._settled, self._end, self._declined))
-
-
-@workflow.defn(name=CHECKOUT, versioning_behavior=VersioningBehavior.PINNED)
-class PinnedCheckoutWorkflow(CheckoutWorkflow):
-    """The same, for workers that have a build id: a run stays on the build that began it.
-
-    A class of its own, because the server refuses a versioning behaviour from a worker without versions.
-    """
-
-    @workflow.init
-    def __init__(self, start: StartCheckout) -> None:
-        super().__init__(start)
-
-    @workflow.run
-    async def run(self, start: StartCheckout) -> CheckoutResult:
-        return await super().run(start)
