@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,3 +113,22 @@ def code(answer: httpx.Response) -> str:
     """The stable code of a problem document."""
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     return str(answer.json()["code"])
+
+
+async def insist(send: Callable[[], Awaitable[httpx.Response]], seconds: float = 60.0) -> httpx.Response:
+    """Send the same request until it gets an answer other than 503, as a good client does: pauses, and a limit.
+
+    AssertionError when there is none after `seconds`.
+    """
+    deadline, pause, last = time.monotonic() + seconds, 0.2, "nothing"
+    while True:
+        try:
+            answer = await send()
+            if answer.status_code != 503:
+                return answer
+            assert int(answer.headers["retry-after"]) >= 1
+            last, pause = answer.text, 1.0
+        except httpx.TransportError as error:
+            last = repr(error)
+        assert time.monotonic() < deadline, f"no answer after {seconds:g} s: {last}"
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))

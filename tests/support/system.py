@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 from pydantic import SecretStr
@@ -46,6 +46,7 @@ QUICK = TenantId("quick")
 OTHER = TenantId("other")
 """Somebody else's shop."""
 QUIET_SECONDS = 20.0
+_OURS_RUNNING = "ExecutionStatus = 'Running' AND WorkflowType IN ('Checkout', 'LatePayment')"
 
 
 class WorkerSwitch:
@@ -182,15 +183,27 @@ async def make_tenants(admin: shop.Connection) -> None:
     await shop.make_tenant(admin, OTHER)
 
 
-async def assert_all_well(system: Any, seconds: float) -> None:
-    """Wait until nothing is wrong; AssertionError with what is after `seconds`. Takes a System or a Fleet."""
+class Whole(Protocol):
+    """What the checks at the end look at: a System, or a Fleet of processes."""
+
+    gateway: RunningGateway
+    client: Client
+    unmatched: set[str]
+    without_run: set[str]
+
+    @property
+    def admin_url(self) -> str: ...
+
+
+async def assert_all_well(system: Whole, seconds: float) -> None:
+    """Wait until nothing is wrong; AssertionError with what is after `seconds`."""
     deadline = time.monotonic() + seconds
     while faults := await faults_now(system):
         assert time.monotonic() < deadline, "\n".join(faults)
         await asyncio.sleep(0.1)
 
 
-async def faults_now(system: Any) -> list[str]:
+async def faults_now(system: Whole) -> list[str]:
     """Everything that may not be so when all is quiet."""
     faults = await check(system.admin_url, quiet=True)
     faults += await check_ledger(system.admin_url, await _captures(system.gateway))
@@ -207,11 +220,12 @@ async def _captures(gateway: RunningGateway) -> list[tuple[str, str, str, int, i
     return [(tenant, "sandbox", payment, one["capture"], one["refund"]) for (tenant, payment), one in money.items()]
 
 
-async def _run_faults(system: Any) -> list[str]:
+async def _run_faults(system: Whole) -> list[str]:
     """I5: a checkout has an open run exactly while it is held; nothing else runs."""
-    cursor = await system.admin.execute("SELECT tenant_id, id::text FROM checkouts WHERE status = 'held'")
-    held = {checkout_workflow_id(tenant, checkout): checkout for tenant, checkout in await cursor.fetchall()}
-    running = {run.id async for run in system.client.list_workflows("ExecutionStatus = 'Running'")}
+    async with shop.connect(system.admin_url) as admin:
+        cursor = await admin.execute("SELECT tenant_id, id::text FROM checkouts WHERE status = 'held'")
+        held = {checkout_workflow_id(tenant, checkout): checkout for tenant, checkout in await cursor.fetchall()}
+    running = {run.id async for run in system.client.list_workflows(_OURS_RUNNING)}
     orphans = [run for run, checkout in held.items() if run not in running and checkout not in system.without_run]
     return [
         *(f"I5: {run} runs, and its checkout is not held" for run in sorted(running - set(held))),
