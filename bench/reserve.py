@@ -15,21 +15,21 @@ from db.reserve import GUARD, OPEN, OUTCOME, RESERVE
 from local.postgres_binaries import postgres_binaries
 
 RAW = "UPDATE stock_items SET reserved = reserved + 1 WHERE tenant_id = '{tenant}' AND id = :item"
-_UUID = "(lpad(to_hex(:a), 16, '0') || lpad(to_hex(:b), 16, '0'))::uuid"
+_UUID = "(lpad(to_hex(:a::bigint), 16, '0') || lpad(to_hex(:b::bigint), 16, '0'))::uuid"
 _VALUES = {
     "tenant": f"'{TENANT}'",
     "checkout": _UUID,
-    "buyer": "'user:bench'",
+    "buyer": "'bench'",
     "fingerprint": "'bench'",
     "deadline": "'infinity'::timestamptz",
-    "products": "ARRAY[:item]",
+    "products": "ARRAY[:item::bigint]",
     "quantities": "ARRAY[1]",
     "expected_total": "NULL",
     "final": "false",
 }
 _RANDOM = """\\set item random(1, {items})
-\\set a random(0, 9223372036854775807)
-\\set b random(0, 9223372036854775807)
+\\set a random(0, 4611686018427387903)
+\\set b random(0, 4611686018427387903)
 """
 
 
