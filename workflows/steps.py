@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 from activities import names
 from domain.messages import (
@@ -99,6 +99,12 @@ async def refund(request: RefundRequest) -> Refunded:
     return answer
 
 
+def _is_final(error: FailureError) -> bool:
+    """Whether trying again gives the same. A local activity's own failure comes bare, a timeout in an ActivityError."""
+    cause = error.cause if isinstance(error, ActivityError) else error
+    return isinstance(cause, ApplicationError) and cause.non_retryable
+
+
 async def _database_step(name: str, argument: Any, result_type: type[T], summary: str) -> T:
     try:
         near: T = await workflow.execute_local_activity(
@@ -110,8 +116,8 @@ async def _database_step(name: str, argument: Any, result_type: type[T], summary
             retry_policy=policies.LOCAL_RETRY,
             summary=summary,
         )
-    except ActivityError as error:
-        if isinstance(error.cause, ApplicationError) and error.cause.non_retryable:
+    except FailureError as error:
+        if is_cancelled_exception(error) or _is_final(error):
             raise
     else:
         return near
