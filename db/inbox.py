@@ -64,9 +64,10 @@ _UNSETTLED = (
     + """
     WHERE e.tenant_id = %(tenant)s AND e.state <> 'settled'
       AND e.received_at <= clock_timestamp() - make_interval(secs => %(older_than)s)
-    ORDER BY e.received_at LIMIT %(limit)s
+    ORDER BY c.id IS NULL OR c.status = 'new', e.received_at LIMIT %(limit)s
 """
 )
+"""Those whose checkout is not known wait at the end, so that any number of them keeps nobody else waiting."""
 _DELIVERED = """
     UPDATE payment_events SET state = 'delivered', delivered_at = clock_timestamp()
     WHERE tenant_id = %(tenant)s AND gateway = %(gateway)s AND event_id = %(event)s AND state = 'received'
@@ -96,7 +97,7 @@ async def record_event(db: Database, tenant: TenantId, event: PaymentEvent, body
 async def unsettled_events(
     db: Database, tenant: TenantId, *, older_than_seconds: float, limit: int = 200
 ) -> list[StoredEvent]:
-    """Events that nobody has settled for so long, oldest first."""
+    """Events that nobody has settled for so long, oldest first; those of unknown checkouts after all others."""
     [rows] = await db.run(tenant, (_UNSETTLED, {"tenant": tenant, "older_than": older_than_seconds, "limit": limit}))
     return [_stored(row) for row in rows]
 
