@@ -35,7 +35,7 @@ class StartCheckout:
     buyer: BuyerKey
     lines: list[Line]
     fingerprint: str
-    """SHA-256 of the canonical request, in hex."""
+    """SHA-256 of the canonical request, in base64url."""
     deadline: datetime
     expected_total: int | None = None
     """Refuse if the total, in minor units, is another."""

@@ -51,7 +51,7 @@ def a_start(
         checkout_id_for(tenant, buyer, key),
         buyer,
         [Line(product, quantity) for product, quantity in lines.items()],
-        fingerprint="f" * 64,
+        fingerprint="f" * 43,
         deadline=datetime.now(UTC) + timedelta(seconds=patience),
         expected_total=expected_total,
     )

@@ -50,7 +50,7 @@ from tests.support.waiting import eventually
 TASK_QUEUE = "tests"
 IDENTITY = "holdfast-test"
 """Of clients and workers: histories must not tell of the machine they were recorded on."""
-FINGERPRINT = "f" * 64
+FINGERPRINT = "f" * 43
 PATIENCE = timedelta(seconds=30)
 """How long a test waits for a run to end."""
 
