@@ -1,0 +1,179 @@
+"""Every path of a run, walked on a till; recorded by `python -m tests.workflow.record`, and counted by a test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from temporalio.client import WorkflowHandle
+
+from domain.gateway import PaymentStatus
+from domain.messages import LatePayment
+from domain.naming import CONSISTENCY_CHECK
+from tests.support import faults
+from tests.support.checkouts import a_start
+from tests.support.till import TASK_QUEUE, Held, Till
+
+Run = WorkflowHandle[Any, Any]
+Path = Callable[[Till], Awaitable[Run]]
+"""Walks the path to its end, in a shop with holds of 2 seconds, and gives the run to look at."""
+
+PATHS: dict[str, Path] = {}
+
+
+def path(walk: Path) -> Path:
+    PATHS[walk.__name__] = walk
+    return walk
+
+
+async def ended(till: Till, held: Held) -> Run:
+    await till.result(held)
+    return till.handle(held)
+
+
+@path
+async def paid(till: Till) -> Run:
+    held = await till.start()
+    await till.pay(held)
+    return await ended(till, held)
+
+
+@path
+async def paid_with_every_product(till: Till) -> Run:
+    held = await till.start(a_start(till.tenant, dict.fromkeys(till.products, 1)))
+    await till.pay(held)
+    return await ended(till, held)
+
+
+@path
+async def confirmed_with_a_known_payment(till: Till) -> Run:
+    held = await till.start()
+    await till.confirm(held, till.capture(held), known=True)
+    return await ended(till, held)
+
+
+@path
+async def confirmed_after_asking_the_gateway(till: Till) -> Run:
+    held = await till.start()
+    await till.confirm(held, till.capture(held))
+    return await ended(till, held)
+
+
+@path
+async def cancelled(till: Till) -> Run:
+    held = await till.start()
+    await till.cancel(held)
+    return await ended(till, held)
+
+
+@path
+async def cancelled_in_temporal(till: Till) -> Run:
+    held = await till.start()
+    await till.handle(held).cancel()
+    return await ended(till, held)
+
+
+@path
+async def expired(till: Till) -> Run:
+    return await ended(till, await till.start())
+
+
+@path
+async def extended_twice_then_paid(till: Till) -> Run:
+    held = await till.start()
+    await till.extend(held, "first")
+    await till.extend(held, "second")
+    await till.pay(held)
+    return await ended(till, held)
+
+
+@path
+async def declined_then_paid(till: Till) -> Run:
+    held = await till.start()
+    capture = till.capture(held)
+    await till.webhook(capture, PaymentStatus.FAILED)
+    await till.webhook(capture)
+    return await ended(till, held)
+
+
+@path
+async def not_captured_then_expired(till: Till) -> Run:
+    held = await till.start()
+    capture = till.capture(held)
+    till.gateway.has(capture, till.tenant, PaymentStatus.FAILED)
+    await till.confirm(held, capture)
+    return await ended(till, held)
+
+
+@path
+async def refused(till: Till) -> Run:
+    return await ended(till, await till.start(a_start(till.tenant, {till.products[0]: 1000})))
+
+
+@path
+async def not_attempted(till: Till) -> Run:
+    return await ended(till, await till.start(patience=-1))
+
+
+@path
+async def wrong_amount_then_paid(till: Till) -> Run:
+    held = await till.start()
+    wrong = await till.pay(held, amount=1)
+    await till.late_result(wrong)
+    await till.pay(held)
+    return await ended(till, held)
+
+
+@path
+async def second_payment_while_confirming(till: Till) -> Run:
+    till.faults.plan["settle"] = faults.slow(0.2, 0.1)
+    held = await till.start()
+    first, second = till.capture(held), till.capture(held)
+    await till.webhook(first)
+    await asyncio.sleep(0.1)
+    await till.webhook(second)
+    run = await ended(till, held)
+    await till.late_result(second)
+    till.faults.plan.clear()
+    return run
+
+
+@path
+async def settled_by_the_regular_activity(till: Till) -> Run:
+    till.faults.plan["settle"] = faults.lost_while_local
+    held = await till.start()
+    await till.pay(held)
+    run = await ended(till, held)
+    till.faults.plan.clear()
+    return run
+
+
+@path
+async def late_payment(till: Till) -> Run:
+    held = await till.start()
+    await till.cancel(held)
+    await ended(till, held)
+    capture = await till.pay(held)
+    await till.late_result(capture)
+    return till.late_handle(capture)
+
+
+@path
+async def late_payment_that_the_gateway_is_asked_about(till: Till) -> Run:
+    held = await till.start()
+    await till.cancel(held)
+    await ended(till, held)
+    capture = till.capture(held)
+    await till.delivery.start_late_payment(
+        LatePayment(till.tenant, capture.gateway, capture.payment_id, capture.received_at, held.id)
+    )
+    await till.late_result(capture)
+    return till.late_handle(capture)
+
+
+@path
+async def consistency_check(till: Till) -> Run:
+    run = await till.client.start_workflow(CONSISTENCY_CHECK, id="consistency-check", task_queue=TASK_QUEUE)
+    await run.result()
+    return run

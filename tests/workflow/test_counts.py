@@ -1,0 +1,88 @@
+"""What a checkout costs in Temporal: events, workflow tasks, state transitions, bytes. Independent of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+
+from tests.support.checkouts import a_start
+from tests.support.paths import PATHS, Run
+from tests.support.till import Till, a_till
+
+KIB = 1024
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one run, as the server counts."""
+
+    events: int
+    tasks: int
+    transitions: int
+    size: int
+
+
+MOST = {
+    "paid": Cost(15, 2, 6, 4 * KIB),
+    "confirmed_with_a_known_payment": Cost(17, 2, 6, 4 * KIB),
+    "confirmed_after_asking_the_gateway": Cost(23, 3, 10, 5 * KIB),
+    "cancelled": Cost(16, 2, 6, 4 * KIB),
+    "expired": Cost(14, 2, 6, 4 * KIB),
+    "refused": Cost(8, 1, 4, 4 * KIB),
+}
+LINES = 50
+
+
+@pytest.fixture
+async def till(database_url: str, temporal_address: str, temporal_namespace: str) -> AsyncIterator[Till]:
+    """A shop of 50 products with holds of 2 seconds."""
+    async with a_till(
+        database_url, temporal_address, temporal_namespace, products=LINES,
+        hold_seconds=2, extension_seconds=2, maximum_seconds=60,
+    ) as till:  # fmt: skip
+        yield till
+
+
+async def cost(run: Run) -> Cost:
+    info = (await run.describe()).raw_description.workflow_execution_info
+    kinds = [event.event_type for event in (await run.fetch_history()).events]
+    tasks = kinds.count(EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
+    return Cost(len(kinds), tasks, info.state_transition_count, info.history_size_bytes)
+
+
+@pytest.mark.parametrize("path", list(MOST))
+async def test_a_run_costs_no_more_than_designed(till: Till, path: str) -> None:
+    found, most = await cost(await PATHS[path](till)), MOST[path]
+    print(path, found)
+    assert found.events <= most.events
+    assert found.tasks <= most.tasks
+    assert found.transitions <= most.transitions
+    assert found.size <= most.size
+
+
+async def test_each_extension_costs_at_most_eight_events(till: Till) -> None:
+    plain = await cost(await PATHS["paid"](till))
+    extended = await cost(await PATHS["extended_twice_then_paid"](till))
+    assert extended.events - plain.events <= 2 * 8
+
+
+async def test_no_count_grows_with_the_number_of_lines(till: Till) -> None:
+    one = await cost(await PATHS["paid"](till))
+    many = await cost(await PATHS["paid_with_every_product"](till))
+    assert (many.events, many.tasks, many.transitions) == (one.events, one.tasks, one.transitions)
+    assert many.size - one.size < LINES * 60
+
+
+async def test_a_run_can_be_found_and_understood_without_reading_code(till: Till) -> None:
+    held = await till.start(a_start(till.tenant, {till.products[0]: 2}))
+    description = await till.handle(held).describe()
+    assert await description.static_summary() == "2 units of 1 product, 20.00 COP"
+    attributes = {pair.key.name: pair.value for pair in description.typed_search_attributes}
+    assert (attributes["HoldfastTenant"], attributes["HoldfastAmount"]) == (till.tenant, 2000)
+    assert "user:1" not in str(attributes["HoldfastBuyer"])
+    assert "HoldfastEnd" in attributes
+    await till.cancel(held)
+    await till.result(held)
