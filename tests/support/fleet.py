@@ -127,12 +127,16 @@ async def running_fleet(
         }
         worker = await stack.enter_async_context(Supervised("worker", folder / "worker.log", environment))
         api = await stack.enter_async_context(Supervised("api", folder / "api.log", environment))
-        http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=15, trust_env=False))
+        http = await stack.enter_async_context(_many_connections(url))
         document = await _when_ready(http)
         contract = Contract(document)
         http.event_hooks = {"response": [contract.hook]}
         client = await Client.connect(temporal_address, namespace=namespace)
         yield Fleet(http, sandbox, client, settings, contract, api, worker, folder)
+
+
+def _many_connections(url: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=url, timeout=30, trust_env=False, limits=httpx.Limits(max_connections=400))
 
 
 async def _when_ready(http: httpx.AsyncClient) -> dict[str, object]:
