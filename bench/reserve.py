@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 
@@ -10,7 +9,7 @@ import psycopg
 
 from bench.figures import Round, Series
 from bench.stage import PRODUCTS, TENANT, Stage
-from db.database import APP_ROLE
+from db.database import app_conninfo
 from db.reserve import GUARD, OPEN, OUTCOME, RESERVE
 from local.postgres_binaries import postgres_binaries
 
@@ -66,7 +65,6 @@ def _one_line(statement: str) -> str:
 def _pgbench(stage: Stage, script: str, clients: int, seconds: int, *, as_app: bool) -> Round:
     path = stage.folder / "script.sql"
     path.write_text(script)
-    environment = {**os.environ, "PGOPTIONS": f"-c role={APP_ROLE}" if as_app else ""}
     command = [
         str(postgres_binaries(stage.folder, None) / "pgbench"),
         "-n",
@@ -79,8 +77,9 @@ def _pgbench(stage: Stage, script: str, clients: int, seconds: int, *, as_app: b
         "-T",
         str(seconds),
     ]
-    command += ["-f", str(path), stage.url]
-    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    command += ["-f", str(path)]
+    command += [app_conninfo(stage.url) if as_app else stage.url]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
     done = re.search(r"number of transactions actually processed: (\d+)", answer.stdout)
     rate = re.search(r"tps = ([\d.]+)", answer.stdout)
     if answer.returncode or done is None or rate is None:

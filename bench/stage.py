@@ -106,4 +106,4 @@ def _catalogue(url: str) -> None:
             """,
             {"tenant": TENANT, "stock": STOCK, "products": PRODUCTS},
         )
-        connection.execute("VACUUM ANALYZE")
+        connection.execute("VACUUM ANALYZE stock_items, products, tenants")

@@ -186,6 +186,10 @@ def app_conninfo(url: str, name: str = "holdfast") -> str:
         "default_transaction_isolation": r"read\ committed",
         "timezone": "UTC",
         "jit": "off",
+        # Everything here is looked up by key. A plan made while a table was small must not go on reading all of it when
+        # it has grown: 2.7 instead of 0.9 ms of processor time a reserve, measured, until the next ANALYZE.
+        "enable_seqscan": "off",
+        "plan_cache_mode": "force_generic_plan",  # Planned once a connection, not anew at each of the first five runs.
     }
     options = " ".join(f"-c {key}={value}" for key, value in settings.items())
     return conninfo.make_conninfo(
