@@ -1,0 +1,122 @@
+"""The plans of the hot statements on a big shop: indexes, never a scan of all stock or of all lines ever held."""
+
+from __future__ import annotations
+
+import pytest
+
+from db.checkouts import known_capture, look_before_start, read_checkout
+from db.database import Database
+from db.extend import extend
+from db.inbox import mark_delivered, record_event, unsettled_events
+from db.overdue import overdue_anywhere, overdue_on
+from db.refunds import refunds_owed
+from db.reserve import reserve
+from db.settle import settle
+from domain.checkout import CheckoutStatus
+from domain.ids import ProductId, TenantId
+from domain.messages import ExtendRequest
+from tests.support import shop
+from tests.support.checkouts import Rows, a_capture, a_start, an_event, cancel, confirm, expire, opened
+from tests.support.races import deadlocks
+
+ITEMS, CLOSED = 20_000, 50_000
+FILL = """
+    INSERT INTO tenants (id, name, currency) VALUES ('big', 'Big', 'COP');
+    INSERT INTO stock_items (tenant_id, id, kind, total, sold)
+        SELECT 'big', n, 'product', 1000, CASE WHEN n <= {closed} / 10 THEN 10 ELSE 0 END
+        FROM generate_series(1, {items}) n;
+    INSERT INTO products (tenant_id, id, stock_item_id, name, price) SELECT 'big', n, n, 'p', 1000
+        FROM generate_series(1, {items}) n;
+    INSERT INTO checkouts (tenant_id, id, buyer_key, fingerprint, status, currency, subtotal, total, hold_seconds,
+                           extension_seconds, maximum_seconds, held_at, expires_at, ended_at)
+        SELECT 'big', ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, 'user:1', 'f', 'confirmed', 'COP',
+               1000, 1000, 900, 900, 3600, now() - interval '1 day', now() - interval '1 day', now() - interval '1 day'
+        FROM generate_series(1, {closed}) n;
+    INSERT INTO checkout_lines (tenant_id, checkout_id, position, stock_item_id, product_id, quantity, list_price,
+                                unit_price, status, locked_at, expires_at)
+        SELECT 'big', c.id, 1, 1 + n % ({closed} / 10), 1 + n % ({closed} / 10), 1, 1000, 1000, 'sold', c.held_at,
+               c.expires_at
+        FROM (SELECT id, held_at, expires_at, row_number() OVER () AS n FROM checkouts) c;
+    INSERT INTO orders (tenant_id, id, checkout_id, buyer_key, currency, subtotal, discount, tax, total, gateway,
+                        payment_id, created_at)
+        SELECT 'big', id, id, 'user:1', 'COP', 1000, 0, 0, 1000, 'sandbox', 'pay-' || id, ended_at FROM checkouts;
+    INSERT INTO order_lines (tenant_id, order_id, position, stock_item_id, product_id, name, quantity, list_price,
+                             unit_price)
+        SELECT 'big', checkout_id, 1, stock_item_id, product_id, 'p', 1, 1000, 1000 FROM checkout_lines;
+    INSERT INTO payment_outcomes (tenant_id, gateway, payment_id, checkout_id, kind, order_id, amount, currency,
+                                  decided_at)
+        SELECT 'big', 'sandbox', payment_id, checkout_id, 'order', id, 1000, 'COP', created_at FROM orders;
+    INSERT INTO payment_events (tenant_id, gateway, event_id, kind, payment_id, checkout_id, amount, currency,
+                                occurred_at, state, settled_at, body)
+        SELECT 'big', 'sandbox', payment_id, 'captured', payment_id, checkout_id, 1000, 'COP', created_at, 'settled',
+               created_at, '' FROM orders;
+"""
+BIG = TenantId("big")
+ASKED = [ProductId(number) for number in range(10, 6000, 120)]
+WATCHED = {
+    "stock_items": ITEMS,
+    "products": ITEMS,
+    **dict.fromkeys(("checkouts", "checkout_lines", "orders", "order_lines"), CLOSED),
+    **dict.fromkeys(("payment_events", "payment_outcomes"), CLOSED),
+}
+"""The big tables, and the rows they have."""
+
+
+@pytest.fixture
+async def big(admin: shop.Connection) -> None:
+    """A shop of 20,000 products with 50,000 sales behind it."""
+    await admin.execute(FILL.format(items=ITEMS, closed=CLOSED))
+    await admin.execute("ANALYZE")
+
+
+async def rows_read(rows: Rows) -> dict[str, int]:
+    """Rows of each table read so far, by index or not. Waits until every other session has ended and reported."""
+    await deadlocks(rows)
+    query = "SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) AS read FROM pg_stat_user_tables"
+    counted = {row["relname"]: row["read"] for row in await rows.all(query)}
+    return {table: counted[table] for table in WATCHED}
+
+
+async def use_everything(db: Database) -> None:
+    """Each hot function, with 50 lines, prepared at its first use."""
+    for _ in range(4):
+        paid, ended = (a_start(BIG, dict.fromkeys(ASKED, 1)) for _ in range(2))
+        await look_before_start(db, BIG, paid.checkout_id, paid.lines)
+        total = (await reserve(db, paid)).total
+        capture = a_capture(paid.checkout_id, total)
+        event = await record_event(db, BIG, an_event(capture), b"")
+        assert event is not None
+        await mark_delivered(db, BIG, event)
+        await extend(db, ExtendRequest(paid.ref, "k"))
+        await settle(db, expire(paid.ref))
+        await known_capture(db, BIG, capture.gateway, capture.payment_id)
+        assert (await settle(db, confirm(paid.ref, capture))).status is CheckoutStatus.CONFIRMED
+        await settle(db, confirm(paid.ref, a_capture(paid.checkout_id, total)))
+        await reserve(db, ended)
+        await overdue_on(db, BIG, ASKED)
+        await overdue_anywhere(db, BIG, 0)
+        assert (await settle(db, cancel(ended.ref))).status is CheckoutStatus.CANCELLED
+        await read_checkout(db, BIG, paid.checkout_id, buyer=None)
+        await refunds_owed(db, BIG, older_than_seconds=0)
+        await unsettled_events(db, BIG, older_than_seconds=0)
+
+
+@pytest.mark.usefixtures("big")
+async def test_nothing_hot_reads_a_whole_table(
+    database_url: str, admin: shop.Connection, rows: Rows, tenant: TenantId
+) -> None:
+    one = await shop.make_product(admin, tenant, stock=1000)
+    name = await rows.value("SELECT current_database()")
+    for plans in ("force_generic_plan", "force_custom_plan", "auto"):
+        await admin.execute(f"ALTER DATABASE {name} SET plan_cache_mode = {plans}")
+        before = await rows_read(rows)
+        async with opened(database_url, size=1) as db:
+            for _ in range(8):  # A plan made for a tiny shop serves the big one, too.
+                await reserve(db, a_start(tenant, {one: 1}))
+            await use_everything(db)
+        for table, count in (await rows_read(rows)).items():
+            assert count - before[table] < WATCHED[table] / 2, (plans, table)
+    before = await rows_read(rows)
+    async with opened(database_url, size=1) as db:
+        await db.run(BIG, ("SELECT count(*) FROM stock_items WHERE total > 5", {}))
+    assert (await rows_read(rows))["stock_items"] >= before["stock_items"] + ITEMS
