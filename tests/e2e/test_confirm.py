@@ -41,9 +41,12 @@ async def test_a_confirm_and_a_webhook_at_once_make_one_order(system: System) ->
         payment = await system.payment(held)
         await system.gateway.pay(payment, duplicate=2)
         answers = await asyncio.gather(*(buyer.confirm(held["id"], payment) for _ in range(3)))
-        assert [answer.status_code for answer in answers] == [200, 200, 200], [answer.text for answer in answers]
-        assert len({answer.json()["id"] for answer in answers}) == 1
+        # 202 is true as well, on a machine too busy to decide in two seconds.
+        assert {answer.status_code for answer in answers} <= {200, 202}, [answer.text for answer in answers]
         await system.gateway.settled(payment)
+        order = (await buyer.until(held["id"], "confirmed"))["order_id"]
+        assert {answer.json()["id"] for answer in answers if answer.status_code == 200} <= {order}
+        assert (await buyer.confirm(held["id"], payment)).json()["id"] == order
         assert len((await buyer.read(held["id"]))["payments"]) == 1
     assert (await system.stock(coffee))[2] == 8
     assert len(await buyer.orders()) == 8

@@ -79,18 +79,18 @@ async def test_every_route_says_in_the_document_whether_it_needs_a_token(route: 
 
 @pytest.mark.parametrize("route", [route for route in OPERATIONS if route not in OPEN], ids=named)
 @pytest.mark.parametrize("kind", ["no token", "expired", "wrong audience", "wrong issuer", "another key", "not ours"])
-async def test_a_bad_token_is_a_401_on_every_route(system: System, route: Route, kind: str) -> None:
+async def test_a_bad_token_is_a_401_on_every_route(shared_system: System, route: Route, kind: str) -> None:
     ids = {"checkout_id": str(uuid.uuid4()), "order_id": str(uuid.uuid4()), "product_id": "1"}
-    answer = await send(system.http, route, ids, bad_headers(system, kind))
+    answer = await send(shared_system.http, route, ids, bad_headers(shared_system, kind))
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("route", OWNED, ids=named)
 @pytest.mark.parametrize("scope", [Scope.ADMIN, Scope.OPERATOR])
-async def test_a_token_without_the_scope_is_a_403(system: System, route: Route, scope: Scope) -> None:
+async def test_a_token_without_the_scope_is_a_403(shared_system: System, route: Route, scope: Scope) -> None:
     ids = {"checkout_id": str(uuid.uuid4()), "order_id": str(uuid.uuid4())}
-    answer = await send(system.http, route, ids, dict(system.buyer(DEMO, None, scope).headers))
+    answer = await send(shared_system.http, route, ids, dict(shared_system.buyer(DEMO, None, scope).headers))
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
 
 
@@ -114,10 +114,12 @@ async def test_a_stranger_hears_of_anothers_thing_what_he_hears_of_a_missing_one
 
 @pytest.mark.parametrize("route", ONE_THING, ids=named)
 @pytest.mark.parametrize("odd", ["1", "x", "A" * 36, "00000000-0000-0000-0000-00000000000G", "%2e%2e", "a" * 5000])
-async def test_an_id_that_is_none_is_a_404_like_a_missing_one(system: System, route: Route, odd: str) -> None:
-    headers = dict(system.buyer().headers)
-    answer = await send(system.http, route, dict.fromkeys(("checkout_id", "order_id"), odd), headers)
-    missing = await send(system.http, route, dict.fromkeys(("checkout_id", "order_id"), str(uuid.uuid4())), headers)
+async def test_an_id_that_is_none_is_a_404_like_a_missing_one(shared_system: System, route: Route, odd: str) -> None:
+    headers = dict(shared_system.buyer().headers)
+    answer = await send(shared_system.http, route, dict.fromkeys(("checkout_id", "order_id"), odd), headers)
+    missing = await send(
+        shared_system.http, route, dict.fromkeys(("checkout_id", "order_id"), str(uuid.uuid4())), headers
+    )
     assert (answer.status_code, missing.status_code) == (404, 404)
     assert same_body(answer, missing)
 
