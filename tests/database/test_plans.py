@@ -19,7 +19,7 @@ from tests.support import shop
 from tests.support.checkouts import Rows, a_capture, a_start, an_event, cancel, confirm, expire, opened
 from tests.support.races import deadlocks
 
-ITEMS, CLOSED = 20_000, 50_000
+ITEMS, CLOSED = 20_000, 25_000
 FILL = """
     INSERT INTO tenants (id, name, currency) VALUES ('big', 'Big', 'COP');
     INSERT INTO stock_items (tenant_id, id, kind, total, sold)
@@ -64,7 +64,7 @@ WATCHED = {
 
 @pytest.fixture
 async def big(admin: shop.Connection) -> None:
-    """A shop of 20,000 products with 50,000 sales behind it."""
+    """A shop of 20,000 products with 25,000 sales behind it."""
     await admin.execute(FILL.format(items=ITEMS, closed=CLOSED))
     await admin.execute("ANALYZE")
 

@@ -66,7 +66,7 @@ def a_capture(
     received_at: datetime | None = None,
 ) -> Capture:
     """A gateway's word that it took money, now unless told otherwise; another payment each time."""
-    payment_id = PaymentId(payment or f"pay-{next(_numbers)}")
+    payment_id = PaymentId(payment or f"pay_{next(_numbers):024x}")  # As long as gateways make them.
     return Capture(SANDBOX, payment_id, checkout, amount, currency, received_at or datetime.now(UTC))
 
 
