@@ -13,9 +13,9 @@ from activities.gateways.interface import Gateway
 from db.database import Database
 from db.refunds import Owed, refund_made, refund_owed
 from domain.errors import GatewayRefused, GatewayUnavailable, NotFound
-from domain.gateway import GatewayPayment, PaymentStatus, RefundStatus
+from domain.gateway import PaymentStatus, RefundStatus
 from domain.ids import GatewayName
-from domain.messages import Capture, LatePayment, Refunded, RefundRequest, Verified, VerifyPayment
+from domain.messages import LatePayment, Refunded, RefundRequest, Verified, VerifyPayment
 from domain.naming import refund_key
 
 REFUNDED_BY_HAND = "refunded-at-the-gateway"
@@ -36,7 +36,9 @@ class PaymentActivities:
         payment = await self._gateway(ask.gateway).fetch(ask.tenant, ask.payment_id)
         if payment is None or payment.tenant not in (None, ask.tenant):
             return Verified(status=None)
-        return Verified(payment.status, _evidence(ask, payment))
+        if payment.status is not PaymentStatus.CAPTURED:
+            return Verified(payment.status)
+        return Verified(payment.status, payment.checkout_id, payment.amount, payment.currency)
 
     @activity.defn(name=names.START_LATE_PAYMENT)
     @translated
@@ -77,11 +79,3 @@ class PaymentActivities:
         if gateway is None:
             raise NotFound(f"There is no gateway {name!r}.")
         return gateway
-
-
-def _evidence(ask: VerifyPayment, payment: GatewayPayment) -> Capture | None:
-    if payment.status is not PaymentStatus.CAPTURED or payment.checkout_id is None:
-        return None
-    return Capture(
-        payment.gateway, payment.payment_id, payment.checkout_id, payment.amount, payment.currency, ask.received_at
-    )

@@ -19,8 +19,8 @@ from domain.errors import (
     PaymentNotCaptured,
     PaymentRefunded,
 )
-from domain.ids import BuyerKey, CheckoutId, GatewayName, OrderId, PaymentId
-from domain.messages import Answer, Answered, Capture, CheckoutRef, ConfirmUpdate, LatePayment
+from domain.ids import BuyerKey, GatewayName, OrderId, PaymentId
+from domain.messages import Answer, Answered, CheckoutRef, ConfirmUpdate, LatePayment
 from domain.naming import CONFIRM_UPDATE
 
 
@@ -62,8 +62,7 @@ class Confirming:
             return decided
         if view.row["status"] == CheckoutStatus.REFUSED:
             raise CheckoutRefused("It was refused at its start and holds nothing.")
-        capture = await self._capture(claim, view)
-        update = ConfirmUpdate(claim.gateway, claim.payment_id, view.row["now"], claim.fingerprint, capture)
+        update = await self._update(claim, view)
         try:
             answered = await self._ask(claim, update)
         except CheckoutIsOver:
@@ -100,20 +99,20 @@ class Confirming:
     async def _order(self, claim: Claim, order: OrderId) -> OrderView | None:
         return await read_order(self._db, claim.ref.tenant, order, buyer=claim.buyer)
 
-    async def _capture(self, claim: Claim, view: CheckoutView) -> Capture | None:
-        """The evidence that a signed webhook has brought already, so that the gateway need not be asked."""
+    async def _update(self, claim: Claim, view: CheckoutView) -> ConfirmUpdate:
+        """With the evidence that a signed webhook has brought already, so that the gateway need not be asked."""
         known = await known_capture(self._db, claim.ref.tenant, claim.gateway, claim.payment_id)
         if known is None:
-            return None
+            return ConfirmUpdate(claim.gateway, claim.payment_id, view.row["now"], claim.fingerprint)
         if known["checkout_id"] != view.row["id"]:
             raise PaymentMismatch("This payment was made for something else.")
-        return Capture(
+        return ConfirmUpdate(
             claim.gateway,
             claim.payment_id,
-            CheckoutId(known["checkout_id"]),
+            known["received_at"],
+            claim.fingerprint,
             known["amount"],
             known["currency"],
-            known["received_at"],
         )
 
     async def _after_the_end(self, claim: Claim, update: ConfirmUpdate) -> OrderView | Pending:
@@ -129,7 +128,7 @@ class Confirming:
                 claim.payment_id,
                 update.received_at,
                 claim.ref.checkout_id,
-                update.capture,
+                update.evidence(claim.ref.checkout_id),
             )
         )
         if view.row["status"] == CheckoutStatus.CONFIRMED:

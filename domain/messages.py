@@ -143,13 +143,21 @@ class ExtendRequest:
 
 @dataclass(frozen=True)
 class ConfirmUpdate:
-    """A storefront says the payment was made. `capture` is there when the gateway's webhook has already told us."""
+    """A storefront says the payment was made; with `amount` and `currency` when the webhook has already told us so."""
 
     gateway: GatewayName
     payment_id: PaymentId
     received_at: datetime
+    """When we learned of it: by the webhook, or by this request."""
     fingerprint: str
-    capture: Capture | None = None
+    amount: int | None = None
+    currency: str = ""
+
+    def evidence(self, checkout: CheckoutId) -> Capture | None:
+        """The webhook's capture of this payment for the checkout, if it came before."""
+        if self.amount is None:
+            return None
+        return Capture(self.gateway, self.payment_id, checkout, self.amount, self.currency, self.received_at)
 
 
 @dataclass(frozen=True)
@@ -208,10 +216,18 @@ class VerifyPayment:
 
 @dataclass(frozen=True)
 class Verified:
-    """What the gateway said. `status` is None when it does not know the payment."""
+    """What the gateway said. `status` is None when it does not know the payment; the rest comes with a capture."""
 
     status: str | None
-    capture: Capture | None = None
+    checkout_id: CheckoutId | None = None
+    amount: int = 0
+    currency: str = ""
+
+    def evidence(self, ask: VerifyPayment) -> Capture | None:
+        """The capture of the payment that was asked about, if there is one."""
+        if self.checkout_id is None:
+            return None
+        return Capture(ask.gateway, ask.payment_id, self.checkout_id, self.amount, self.currency, ask.received_at)
 
 
 @dataclass(frozen=True)

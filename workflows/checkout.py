@@ -97,15 +97,19 @@ class CheckoutWorkflow:
     @workflow.update(name=CONFIRM_UPDATE)
     async def confirm(self, update: ConfirmUpdate) -> Answered:
         """The storefront says that it was paid. Without a webhook's evidence the gateway is asked first."""
-        verified = Verified(None, update.capture) if update.capture else await self._ask_gateway(update)
-        if verified is None:
-            return replace(self._answered(Answer.NOT_CAPTURED, update.fingerprint), asked_at=update.received_at)
-        if verified.capture is None:
-            status = verified.status or "not_found"
-            return self._answered(Answer.NOT_CAPTURED, update.fingerprint, payment_status=status)
-        if verified.capture.checkout_id != self._start.checkout_id:
+        capture = update.evidence(self._start.checkout_id)
+        if capture is None:
+            ask = VerifyPayment(self._start.tenant, update.gateway, update.payment_id, update.received_at)
+            verified = await self._ask_gateway(ask)
+            if verified is None:
+                return replace(self._answered(Answer.NOT_CAPTURED, update.fingerprint), asked_at=update.received_at)
+            capture = verified.evidence(ask)
+            if capture is None:
+                status = verified.status or "not_found"
+                return self._answered(Answer.NOT_CAPTURED, update.fingerprint, payment_status=status)
+        if capture.checkout_id != self._start.checkout_id:
             return self._answered(Answer.MISMATCH, update.fingerprint)
-        return await self._ask_run(update, verified.capture)
+        return await self._ask_run(update, capture)
 
     @workflow.update(name=EXTEND_UPDATE)
     async def extend(self, update: ExtendUpdate) -> Answered:
@@ -240,13 +244,11 @@ class CheckoutWorkflow:
         assert request.answered is not None  # noqa: S101  # the wait above says so
         return request.answered
 
-    async def _ask_gateway(self, update: ConfirmUpdate) -> Verified | None:
+    async def _ask_gateway(self, ask: VerifyPayment) -> Verified | None:
         """What the gateway says; None when it does not answer in time."""
         self._asking_gateway += 1
         try:
-            return await steps.verify(
-                VerifyPayment(self._start.tenant, update.gateway, update.payment_id, update.received_at)
-            )
+            return await steps.verify(ask)
         except ActivityError:
             return None
         finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -188,9 +188,9 @@ class Till:
 
     async def confirm(self, held: Held, capture: Capture, *, known: bool = False, key: str | None = None) -> Answered:
         """The storefront says that it was paid; `known`: the webhook told us before."""
-        update = ConfirmUpdate(
-            capture.gateway, capture.payment_id, datetime.now(UTC), FINGERPRINT, capture if known else None
-        )
+        update = ConfirmUpdate(capture.gateway, capture.payment_id, datetime.now(UTC), FINGERPRINT)
+        if known:
+            update = replace(update, received_at=capture.received_at, amount=capture.amount, currency=capture.currency)
         return await self.ask(held, CONFIRM_UPDATE, update, key)
 
     async def extend(self, held: Held, key: str | None = None) -> Answered:

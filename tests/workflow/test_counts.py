@@ -27,8 +27,7 @@ class Cost:
 
 MOST = {
     "paid": Cost(15, 2, 6, 4 * KIB),
-    # Past the 4 KiB of the design: its request carries the payment twice, beside the fingerprint of every request.
-    "confirmed_with_a_known_payment": Cost(17, 2, 6, 4 * KIB + 256),
+    "confirmed_with_a_known_payment": Cost(17, 2, 6, 4 * KIB),
     "confirmed_after_asking_the_gateway": Cost(23, 3, 10, 5 * KIB),
     "cancelled": Cost(16, 2, 6, 4 * KIB),
     "expired": Cost(14, 2, 6, 4 * KIB),
