@@ -136,7 +136,9 @@ async def running_fleet(
 
 
 def _many_connections(url: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=url, timeout=30, trust_env=False, limits=httpx.Limits(max_connections=400))
+    # Given up before the server does so (5 s): a request sent in that instant would be lost.
+    limits = httpx.Limits(max_connections=400, keepalive_expiry=2.0)
+    return httpx.AsyncClient(base_url=url, timeout=30, trust_env=False, limits=limits)
 
 
 async def _when_ready(http: httpx.AsyncClient) -> dict[str, object]:

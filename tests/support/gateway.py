@@ -121,7 +121,9 @@ async def running_gateway(
     chosen = GatewayConfig(folder / "gateway.db", secret.split(), target_url, **settings)
     started: Any = await asyncio.to_thread(_Server, lambda: create_app(chosen))
     try:
-        async with httpx.AsyncClient(timeout=30.0, trust_env=False) as client:
+        # Connections are given up before the server does so (5 s): a request sent in that instant would be lost.
+        limits = httpx.Limits(max_connections=100, keepalive_expiry=2.0)
+        async with httpx.AsyncClient(timeout=30.0, trust_env=False, limits=limits) as client:
             yield RunningGateway(started.url, client)
     finally:
         await asyncio.to_thread(started.stop)
