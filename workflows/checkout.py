@@ -42,7 +42,7 @@ from domain.naming import (
     PAYMENT_SIGNAL,
     RESERVE_UPDATE,
 )
-from workflows import steps
+from workflows import policies, steps
 from workflows.answers import answer_to_confirm, answer_to_extend, answer_when_over
 from workflows.details import describe
 from workflows.requests import Request
@@ -248,7 +248,7 @@ class CheckoutWorkflow:
         """What the gateway says; None when it does not answer in time."""
         self._asking_gateway += 1
         try:
-            return await steps.verify(ask)
+            return await steps.verify(ask, policies.WHILE_A_CLIENT_WAITS)
         except ActivityError:
             return None
         finally:

@@ -19,8 +19,8 @@ class ConsistencyCheckWorkflow:
         repaired: Repaired = await workflow.execute_activity(
             names.REPAIR,
             result_type=Repaired,
-            start_to_close_timeout=policies.REPAIR_START_TO_CLOSE,
-            retry_policy=policies.REPAIR_RETRY,
+            start_to_close_timeout=policies.REPAIR.attempt,
+            retry_policy=policies.REPAIR.retry,
             summary="Settle overdue holds, deliver unsettled payments",
         )
         return repaired

@@ -16,7 +16,7 @@ from domain.messages import (
     Wanted,
 )
 from domain.naming import LATE_PAYMENT
-from workflows import steps
+from workflows import policies, steps
 
 
 @workflow.defn(name=LATE_PAYMENT)
@@ -39,7 +39,7 @@ class LatePaymentWorkflow:
     async def _ask_gateway(self, payment: LatePayment) -> Capture | None:
         """Evidence, if the gateway has captured this payment for this very checkout."""
         ask = VerifyPayment(payment.tenant, payment.gateway, payment.payment_id, payment.received_at)
-        capture = (await steps.verify_patiently(ask)).evidence(ask)
+        capture = (await steps.verify(ask, policies.UNTIL_IT_SPEAKS)).evidence(ask)
         return capture if capture and capture.checkout_id == payment.checkout_id else None
 
     def _ended(self, result: LatePaymentResult) -> LatePaymentResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio.common import RetryPolicy
@@ -15,20 +16,37 @@ LOCAL_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_
 CLIENT_DEADLINE = timedelta(seconds=5)
 """How long a caller waits for a start."""
 
-FALLBACK_START_TO_CLOSE = timedelta(seconds=10)
-FALLBACK_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=5))
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a regular activity is tried: one attempt, the pauses, and all of it together (None: without limit)."""
+
+    attempt: timedelta
+    retry: RetryPolicy
+    altogether: timedelta | None = None
+
+
+FALLBACK = Patience(
+    timedelta(seconds=10),
+    RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=5)),
+)
 """What a local activity becomes when it fails: the same function, retried without limit, visible in the UI."""
 
-VERIFY_START_TO_CLOSE = timedelta(seconds=5)
-VERIFY_SCHEDULE_TO_CLOSE = timedelta(seconds=15)
-VERIFY_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=300), maximum_attempts=3)
-"""A client waits for this one: a gateway that says at once that it cannot is asked again twice within the two seconds
-in which the client gets its answer (503, try again); a slow one is asked for longer, and the client hears 202."""
+WHILE_A_CLIENT_WAITS = Patience(
+    timedelta(seconds=5),
+    RetryPolicy(initial_interval=timedelta(milliseconds=300), maximum_attempts=3),
+    altogether=timedelta(seconds=15),
+)
+"""A gateway that says at once that it cannot is asked again twice within the two seconds in which the client gets its
+answer (503, try again); a slow one is asked for longer, and the client hears 202."""
 
-LATE_VERIFY_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=10))
-REFUND_START_TO_CLOSE = timedelta(seconds=15)
-REFUND_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(hours=1))
+UNTIL_IT_SPEAKS = Patience(
+    timedelta(seconds=5), RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=10))
+)
+
+UNTIL_IT_PAYS = Patience(
+    timedelta(seconds=15), RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(hours=1))
+)
 """Money is owed: asked for days with growing pauses, never dropped."""
 
-REPAIR_START_TO_CLOSE = timedelta(minutes=4)
-REPAIR_RETRY = RetryPolicy(maximum_attempts=3)
+REPAIR = Patience(timedelta(minutes=4), RetryPolicy(maximum_attempts=3))

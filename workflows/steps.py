@@ -59,44 +59,16 @@ async def start_late_payment(payment: LatePayment) -> None:
     )
 
 
-async def verify(ask: VerifyPayment) -> Verified:
-    """Ask the gateway, for as long as a client waits. Raises ActivityError when it does not answer."""
-    answer: Verified = await workflow.execute_activity(
-        names.VERIFY_PAYMENT,
-        ask,
-        result_type=Verified,
-        start_to_close_timeout=policies.VERIFY_START_TO_CLOSE,
-        schedule_to_close_timeout=policies.VERIFY_SCHEDULE_TO_CLOSE,
-        retry_policy=policies.VERIFY_RETRY,
-        summary=f"Ask {ask.gateway} about {ask.payment_id}",
-    )
-    return answer
-
-
-async def verify_patiently(ask: VerifyPayment) -> Verified:
-    """Ask the gateway until it answers."""
-    answer: Verified = await workflow.execute_activity(
-        names.VERIFY_PAYMENT,
-        ask,
-        result_type=Verified,
-        start_to_close_timeout=policies.VERIFY_START_TO_CLOSE,
-        retry_policy=policies.LATE_VERIFY_RETRY,
-        summary=f"Ask {ask.gateway} about {ask.payment_id}",
-    )
-    return answer
+async def verify(ask: VerifyPayment, patience: policies.Patience) -> Verified:
+    """Ask the gateway what became of a payment. Raises ActivityError when the patience ends first."""
+    summary = f"Ask {ask.gateway} about {ask.payment_id}"
+    return await _regular_step(names.VERIFY_PAYMENT, ask, Verified, summary, patience)
 
 
 async def refund(request: RefundRequest) -> Refunded:
     """Give the money back, however long the gateway takes."""
-    answer: Refunded = await workflow.execute_activity(
-        names.REFUND_PAYMENT,
-        request,
-        result_type=Refunded,
-        start_to_close_timeout=policies.REFUND_START_TO_CLOSE,
-        retry_policy=policies.REFUND_RETRY,
-        summary=f"Refund {request.payment_id} at {request.gateway}",
-    )
-    return answer
+    summary = f"Refund {request.payment_id} at {request.gateway}"
+    return await _regular_step(names.REFUND_PAYMENT, request, Refunded, summary, policies.UNTIL_IT_PAYS)
 
 
 def _is_final(error: FailureError) -> bool:
@@ -121,12 +93,17 @@ async def _database_step(name: str, argument: Any, result_type: type[T], summary
             raise
     else:
         return near
-    far: T = await workflow.execute_activity(
+    return await _regular_step(name, argument, result_type, f"{summary} (the local attempt failed)", policies.FALLBACK)
+
+
+async def _regular_step(name: str, argument: Any, result_type: type[T], summary: str, patience: policies.Patience) -> T:
+    answer: T = await workflow.execute_activity(
         name,
         argument,
         result_type=result_type,
-        start_to_close_timeout=policies.FALLBACK_START_TO_CLOSE,
-        retry_policy=policies.FALLBACK_RETRY,
-        summary=f"{summary} (the local attempt failed)",
+        start_to_close_timeout=patience.attempt,
+        schedule_to_close_timeout=patience.altogether,
+        retry_policy=patience.retry,
+        summary=summary,
     )
-    return far
+    return answer
