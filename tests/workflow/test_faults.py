@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 from temporalio.api.enums.v1 import EventType
@@ -15,7 +16,7 @@ from domain.ids import CheckoutId
 from domain.messages import Answer, Ruling
 from tests.support import faults
 from tests.support.checkouts import a_capture, an_event
-from tests.support.till import Held, Till
+from tests.support.till import Held, Till, a_till
 from tests.support.waiting import eventually
 
 EVERY_ACTIVITY = {
@@ -26,6 +27,15 @@ EVERY_ACTIVITY = {
     names.START_LATE_PAYMENT,
     names.REFUND_PAYMENT,
 }
+
+
+@pytest.fixture
+async def patient_till(database_url: str, temporal_address: str, temporal_namespace: str) -> AsyncIterator[Till]:
+    """A shop whose holds last longer than a busy machine needs for faulty steps, and end while a test waits."""
+    async with a_till(
+        database_url, temporal_address, temporal_namespace, hold_seconds=6, extension_seconds=6, maximum_seconds=30
+    ) as till:
+        yield till
 
 
 async def paid_twice(till: Till) -> None:
@@ -55,8 +65,8 @@ async def expired(till: Till) -> None:
 
 
 @pytest.mark.parametrize("fault", [faults.twice, faults.overlapping, faults.lost_once, faults.lost_while_local])
-async def test_one_effect(quick_till: Till, fault: faults.Fault) -> None:
-    till = quick_till
+async def test_one_effect(patient_till: Till, fault: faults.Fault) -> None:
+    till = patient_till
     till.faults.plan["*"] = fault
     await asyncio.gather(paid_twice(till), cancelled(till), expired(till))
     assert set(till.faults.seen) == EVERY_ACTIVITY
