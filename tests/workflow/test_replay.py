@@ -24,7 +24,7 @@ from tests.workflow.record import HISTORIES
 RECORDED = sorted(HISTORIES.glob("*.json"))
 CHECKOUTS = [path for path in RECORDED if not path.stem.startswith(("late_payment", "consistency_check"))]
 E_MAIL = re.compile(r"[\w.+-]+@[\w-]+\.\w+")
-MACHINE = re.compile(r"/home/|/root/|/tmp/|/work/|/usr/|\.py\b|\d+@\w")
+MACHINE = re.compile(r"/home/|/root/|/tmp/|/usr/|\.py\b|\d+@\w")
 
 
 def recorded(path: Path) -> WorkflowHistory:
