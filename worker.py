@@ -12,7 +12,6 @@ import httpx
 import uvloop
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
-from temporalio.envconfig import ClientConfig
 from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
@@ -23,6 +22,7 @@ from activities.gateways.registry import gateways_from
 from activities.payments import PaymentActivities
 from activities.repair import Repair
 from activities.schedules import ensure_schedules
+from api import temporal
 from db.database import Database
 from domain.ids import GatewayName
 from settings import Settings
@@ -127,12 +127,10 @@ async def run_worker(settings: Settings, *, also: Sequence[type] = ()) -> None:
 
 
 async def connect(settings: Settings) -> Client:
-    """Temporal's client, by the SDK's environment configuration; waits for a server that is still starting."""
-    config = ClientConfig.load_client_connect_config()
-    config.setdefault("target_host", f"127.0.0.1:{settings.temporal_port}")
+    """Temporal's client; waits for a server that is still starting."""
     while True:
         try:
-            return await Client.connect(**config)
+            return await temporal.connect(f"127.0.0.1:{settings.temporal_port}")
         except RuntimeError as error:  # The bridge reports a refused connection so.
             print(f"Temporal is not there yet ({str(error)[:120]}); trying again.", flush=True)  # noqa: T201
             await asyncio.sleep(1)

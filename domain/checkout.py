@@ -20,14 +20,6 @@ class CheckoutStatus(StrEnum):
     REFUSED = "refused"
 
 
-class LineStatus(StrEnum):
-    """What a line's units are: promised, sold, or given back."""
-
-    HELD = "held"
-    SOLD = "sold"
-    RELEASED = "released"
-
-
 def is_over(now: datetime, expires_at: datetime) -> bool:
     """A hold lives while now < expires_at; at equality it is over."""
     return now >= expires_at
