@@ -99,6 +99,30 @@ class PriceChanged(Conflict):
     code, title = "price_changed", "The price has changed"
 
 
+class CartProcessing(Conflict):
+    """A checkout holds the cart (`checkout_id`), or an administrator has set it so: it cannot be changed now."""
+
+    code, title = "cart_processing", "The cart is being processed"
+
+
+class CartEmpty(Conflict):
+    """There is nothing in the cart to start a checkout from."""
+
+    code, title = "cart_empty", "The cart is empty"
+
+
+class CartRefused(Conflict):
+    """A change of the cart that cannot be made. `products` names each one that failed, why, and what is available."""
+
+    code, title = "cart_refused", "The cart cannot be changed so"
+
+
+class AlreadyInCart(CartRefused):
+    """The product is sold once per cart, and is there already."""
+
+    code, title = "already_in_cart", "The product is in the cart already"
+
+
 class AlreadyConfirmed(Conflict):
     """The checkout is sold: it cannot be cancelled or extended, and takes no second payment."""
 

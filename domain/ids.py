@@ -16,7 +16,13 @@ OrderId = NewType("OrderId", str)
 ProductId = NewType("ProductId", int)
 StockItemId = NewType("StockItemId", int)
 BuyerKey = NewType("BuyerKey", str)
-"""Who holds: a user's id, or an anonymous session's key. It never contains personal data."""
+"""Who holds: `user:<id>`, `session:<id>` or `service:<name>`. It never contains personal data."""
+SessionId = NewType("SessionId", str)
+"""An anonymous session's key, `[A-Za-z0-9_-]{1,40}`; its buyer key is `session:<id>`."""
+CartId = NewType("CartId", str)
+"""A UUID in its canonical lower-case form."""
+Actor = NewType("Actor", str)
+"""Who did something, in the audit log: a buyer key, `cli:<name>` or `system:<name>`. Never personal data."""
 GatewayName = NewType("GatewayName", str)
 PaymentId = NewType("PaymentId", str)
 """The gateway's own id of a payment."""
@@ -24,6 +30,11 @@ EventId = NewType("EventId", str)
 """The gateway's own id of a webhook event."""
 
 _NAMESPACE = uuid.UUID("6e1f6c0e-3f0f-5a0e-9a53-0d1f5a1de0fa")
+
+
+def session_key(session: SessionId) -> BuyerKey:
+    """The buyer key of an anonymous session."""
+    return BuyerKey(f"session:{session}")
 
 
 def checkout_id_for(tenant: TenantId, buyer: BuyerKey, idempotency_key: str) -> CheckoutId:
