@@ -15,7 +15,7 @@ from typing import Any
 import jwt
 
 from domain.errors import Unauthorized
-from domain.ids import BuyerKey, TenantId
+from domain.ids import Actor, BuyerKey, SessionId, TenantId, session_key
 
 ALGORITHM = "HS256"
 HEADER = {"alg": ALGORITHM, "typ": "at+jwt"}
@@ -26,6 +26,8 @@ LEEWAY_SECONDS = 5
 _REQUIRED = ["iss", "aud", "sub", "tenant", "scope", "iat", "exp", "jti"]
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _SUBJECT = re.compile(r"[!-~]{1,128}")
+_SESSION = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_ID = re.compile(r"[!-~]{1,128}")
 _UNREADABLE = (jwt.PyJWTError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What a hostile token can raise inside the library."""
 
@@ -39,6 +41,14 @@ class Scope(StrEnum):
     OPERATOR = "operator"
 
 
+class CallerKind(StrEnum):
+    """Whom a token stands for: somebody who logged in, a program, or an anonymous buyer."""
+
+    USER = "user"
+    SERVICE = "service"
+    SESSION = "session"
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who calls, as a verified token says. `expires_at` in seconds since 1970."""
@@ -47,12 +57,28 @@ class Caller:
     subject: str
     scopes: frozenset[Scope]
     expires_at: int
+    jti: str = ""
+    """The token's own id."""
+    kind: CallerKind = CallerKind.USER
+    sid: str = ""
+    """The login or session that the token is of; empty for a program's token."""
+    origin: SessionId | None = None
+    """The anonymous session that this login took over."""
 
     @property
     def buyer_key(self) -> BuyerKey:
-        """Whose checkouts these are: a user's own, or all that a service started."""
-        kind = "service" if Scope.SERVICE in self.scopes else "user"
-        return BuyerKey(f"{kind}:{self.subject}")
+        """Whose carts, checkouts and orders these are: a user's or session's own, or all that a service started."""
+        return BuyerKey(f"{self.kind}:{self.subject}")
+
+    @property
+    def key_scope(self) -> BuyerKey:
+        """In whose name Idempotency-Keys are: still the session's after its login, so that a repeat finds its hold."""
+        return session_key(self.origin) if self.origin else self.buyer_key
+
+    @property
+    def actor(self) -> Actor:
+        """How the audit log names the caller."""
+        return Actor(self.buyer_key)
 
 
 class Tokens:
@@ -74,8 +100,30 @@ class Tokens:
         self._issuer, self._audience, self._leeway = issuer, audience, leeway_seconds
         self._remembered, self._known = remembered, OrderedDict[bytes, Caller]()
 
-    def issue(self, tenant: TenantId, subject: str, scopes: Collection[Scope], seconds: int) -> str:
-        """A token for `subject` (1 to 128 visible ASCII characters) that lasts `seconds`. Else raises ValueError."""
+    def issue(
+        self,
+        tenant: TenantId,
+        subject: str,
+        scopes: Collection[Scope],
+        seconds: int,
+        *,
+        sid: str = "",
+        origin: SessionId | None = None,
+    ) -> str:
+        """A token for `subject` (1 to 128 visible ASCII characters) that lasts `seconds`. Else raises ValueError.
+
+        `sid`: the login it is of. `origin`: the anonymous session that this login took over.
+        """
+        more = {"sid": sid} if sid else {}
+        return self._sign(tenant, subject, scopes, seconds, {**more, "origin": origin} if origin else more)
+
+    def issue_session(self, tenant: TenantId, session: SessionId, seconds: int) -> str:
+        """A token for an anonymous buyer."""
+        return self._sign(tenant, session, {Scope.BUYER}, seconds, {"sid": session, "anonymous": True})
+
+    def _sign(
+        self, tenant: TenantId, subject: str, scopes: Collection[Scope], seconds: int, more: Mapping[str, Any]
+    ) -> str:
         if not _SUBJECT.fullmatch(subject) or not _TENANT.fullmatch(tenant):
             raise ValueError("a token's subject must be 1 to 128 visible ASCII characters, its tenant a tenant id")
         now = int(time.time())
@@ -88,6 +136,7 @@ class Tokens:
             "iat": now,
             "exp": now + seconds,
             "jti": uuid.uuid4().hex,
+            **more,
         }
         return jwt.encode(claims, self._secret, ALGORITHM, headers={"typ": HEADER["typ"]})
 
@@ -129,12 +178,32 @@ class Tokens:
 
 def _caller(claims: Mapping[str, Any]) -> Caller:
     subject, tenant, scope, expires_at = claims["sub"], claims["tenant"], claims["scope"], claims["exp"]
-    if not all(isinstance(claim, str) for claim in (subject, tenant, scope, claims["jti"])):
+    texts = (subject, tenant, scope, claims["jti"], sid := claims.get("sid", ""))
+    if not all(isinstance(claim, str) for claim in texts) or type(expires_at) is not int:
         raise Unauthorized
-    if type(expires_at) is not int or not _SUBJECT.fullmatch(subject) or not _TENANT.fullmatch(tenant):
+    if not _SUBJECT.fullmatch(subject) or not _TENANT.fullmatch(tenant) or not _ID.fullmatch(claims["jti"]):
         raise Unauthorized
     scopes = frozenset(Scope(name) for name in scope.split() if name in _SCOPES)
-    return Caller(TenantId(tenant), subject, scopes, expires_at)
+    kind = _kind(claims, scopes)
+    return Caller(TenantId(tenant), subject, scopes, expires_at, claims["jti"], kind, sid, _origin(claims, kind))
+
+
+def _kind(claims: Mapping[str, Any], scopes: frozenset[Scope]) -> CallerKind:
+    if "anonymous" not in claims:
+        return CallerKind.SERVICE if Scope.SERVICE in scopes else CallerKind.USER
+    own = claims["anonymous"] is True and scopes == {Scope.BUYER} and claims.get("sid") == claims["sub"]
+    if not own or not _SESSION.fullmatch(claims["sub"]):
+        raise Unauthorized
+    return CallerKind.SESSION
+
+
+def _origin(claims: Mapping[str, Any], kind: CallerKind) -> SessionId | None:
+    origin = claims.get("origin")
+    if origin is None:
+        return None
+    if not isinstance(origin, str) or not _SESSION.fullmatch(origin) or kind is not CallerKind.USER:
+        raise Unauthorized
+    return SessionId(origin)
 
 
 _SCOPES = frozenset(Scope)
