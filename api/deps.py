@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
-from fastapi import Depends, Header, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Depends, Header, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 from structlog.contextvars import bind_contextvars
 from temporalio.client import Client
 
@@ -75,19 +75,21 @@ AnyCaller = Annotated[Caller, Depends(_caller)]
 """Any verified token."""
 
 
-def _having(*scopes: Scope) -> Callable[[Caller], Awaitable[Caller]]:
-    async def dependency(caller: AnyCaller) -> Caller:
-        if caller.scopes.isdisjoint(scopes):
-            raise Forbidden(f"This needs the scope {' or '.join(scopes)}.")
-        return caller
-
-    return dependency
+async def _permitted(caller: AnyCaller, wanted: SecurityScopes) -> Caller:
+    if caller.scopes.isdisjoint(wanted.scopes):
+        raise Forbidden(f"This needs the scope {' or '.join(wanted.scopes)}.")
+    return caller
 
 
-Buyer = Annotated[Caller, Depends(_having(Scope.BUYER, Scope.SERVICE))]
+def _having(*scopes: Scope) -> Any:
+    """One of these scopes. The OpenAPI document's `security` is made from the same list that is enforced here."""
+    return Security(_permitted, scopes=[scope.value for scope in scopes])
+
+
+Buyer = Annotated[Caller, _having(Scope.BUYER, Scope.SERVICE)]
 """A buyer, or a service that sells for buyers."""
-Admin = Annotated[Caller, Depends(_having(Scope.ADMIN))]
-Operator = Annotated[Caller, Depends(_having(Scope.OPERATOR))]
+Admin = Annotated[Caller, _having(Scope.ADMIN)]
+Operator = Annotated[Caller, _having(Scope.OPERATOR)]
 
 IdempotencyKey = Annotated[
     str,

@@ -26,7 +26,7 @@ Amounts are integers in the currency's minor unit. Errors are problem documents 
 
 
 class HoldfastAPI(FastAPI):
-    """FastAPI whose OpenAPI document has the problem schema."""
+    """FastAPI whose OpenAPI document has the problem schema, and each operation's scopes as alternatives."""
 
     def openapi(self) -> dict[str, Any]:
         """The document, made once."""
@@ -36,8 +36,16 @@ class HoldfastAPI(FastAPI):
             problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(problem.pop("$defs", {}))
             schemas["Problem"] = problem
+            for operation in [one for item in document["paths"].values() for one in item.values()]:
+                if "security" in operation:
+                    operation["security"] = _alternatives(operation["security"])
             self.openapi_schema = document
         return self.openapi_schema
+
+
+def _alternatives(security: list[dict[str, list[str]]]) -> list[dict[str, list[str]]]:
+    """Any one scope is enough: in OpenAPI, requirements side by side. Scopes within one would all be needed."""
+    return [{name: [scope]} for one in security for name, scopes in one.items() for scope in scopes] or security
 
 
 def installed_version() -> str:

@@ -74,7 +74,10 @@ def test_every_operation_says_which_errors_come_with_what_it_takes(document: dic
             wanted |= {"422"}
         if operation["operationId"] not in OPEN:
             wanted |= {"401"}
-            assert operation["security"] == [{"bearer": []}], name
+            assert {name for one in operation["security"] for name in one} == {"bearer"}, name
+            scoped = [one["bearer"] for one in operation["security"] if one["bearer"]]
+            assert all(len(scopes) == 1 for scopes in scoped), f"{name}: any one scope is enough, so each stands alone"
+            assert not scoped or "403" in operation["responses"], name
         assert wanted <= set(operation["responses"]), f"{name} lacks {wanted - set(operation['responses'])}"
 
 
