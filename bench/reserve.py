@@ -10,7 +10,7 @@ import psycopg
 from bench.figures import Round, Series
 from bench.stage import PRODUCTS, TENANT, Stage
 from db.database import app_conninfo
-from db.reserve import GUARD, OPEN, OUTCOME, RESERVE
+from db.reserve_sql import OPEN, OUTCOME, reserve_statement
 from local.postgres_binaries import postgres_binaries
 
 RAW = "UPDATE stock_items SET reserved = reserved + 1 WHERE tenant_id = '{tenant}' AND id = :item"
@@ -52,7 +52,7 @@ def _raw_script(items: int) -> str:
 def _reserve_script(items: int) -> str:
     """The four statements of `db.reserve`, as one pipeline and so one implicit transaction."""
     bind = f"SELECT set_config('app.tenant', '{TENANT}', true)"
-    statements = [bind, OPEN, RESERVE.replace("{guard}", GUARD), OUTCOME]
+    statements = [bind, OPEN, reserve_statement(), OUTCOME]
     filled = [re.sub(r"%\((\w+)\)s", lambda name: _VALUES[name[1]], one) for one in statements]
     body = "".join(_one_line(one) for one in filled)
     return _RANDOM.format(items=items) + "\\startpipeline\n" + body + "\\endpipeline\n"

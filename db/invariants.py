@@ -107,6 +107,27 @@ INVARIANTS = (
            HAVING count(l.id) = 0 OR sum(l.unit_price * l.quantity) <> c.total - c.tax""",
     ),
     Invariant(
+        "I5",
+        "a cart names the live hold that was started from it",
+        """SELECT k.tenant_id, k.id, k.status, k.checkout_id, c.status AS checkout_status FROM carts k
+           LEFT JOIN checkouts c ON c.tenant_id = k.tenant_id AND c.id = k.checkout_id
+           WHERE k.checkout_id IS NOT NULL AND (c.status <> 'held' OR c.cart_id IS DISTINCT FROM k.id)""",
+    ),
+    Invariant(
+        "I5",
+        "a live hold that was started from a cart keeps it from being changed",
+        """SELECT c.tenant_id, c.id, c.cart_id FROM checkouts c
+           JOIN carts k ON k.tenant_id = c.tenant_id AND k.id = c.cart_id
+           WHERE c.status = 'held' AND k.checkout_id IS NULL""",
+    ),
+    Invariant(
+        "I9",
+        "a hold from a cart and its cart have one owner",
+        """SELECT c.tenant_id, c.id, c.cart_id FROM checkouts c
+           JOIN carts k ON k.tenant_id = c.tenant_id AND k.id = c.cart_id
+           WHERE c.status = 'held' AND k.owner_key <> c.buyer_key""",
+    ),
+    Invariant(
         "I6",
         "each confirmed checkout has one order, and only those have any",
         """SELECT c.tenant_id, c.id, c.status, o.id AS order_id FROM checkouts c

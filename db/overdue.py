@@ -18,6 +18,26 @@ _ON_PRODUCTS = """
     GROUP BY l.checkout_id ORDER BY min(l.expires_at) LIMIT %(most)s
 """
 
+_ON_CART = """
+    WITH cart AS (
+        SELECT k.id, k.checkout_id FROM carts k
+        JOIN checkouts c ON c.tenant_id = k.tenant_id AND c.buyer_key = k.owner_key
+        WHERE c.tenant_id = %(tenant)s AND c.id = %(checkout)s
+    ), found AS (
+        SELECT h.id AS checkout_id, h.expires_at FROM cart
+        JOIN checkouts h ON h.tenant_id = %(tenant)s AND h.id = cart.checkout_id
+        WHERE h.status = 'held' AND h.expires_at <= clock_timestamp()
+        UNION ALL
+        SELECT l.checkout_id, l.expires_at FROM checkout_lines l
+        WHERE l.tenant_id = %(tenant)s AND l.status = 'held' AND l.expires_at <= clock_timestamp()
+          AND l.stock_item_id = ANY (ARRAY(
+              SELECT p.stock_item_id FROM cart
+              JOIN cart_lines a ON a.tenant_id = %(tenant)s AND a.cart_id = cart.id
+              JOIN products p ON p.tenant_id = %(tenant)s AND p.id = a.product_id))
+    )
+    SELECT checkout_id::text AS checkout_id FROM found GROUP BY 1 ORDER BY min(expires_at) LIMIT %(most)s
+"""
+
 _ANYWHERE = """
     SELECT id::text AS checkout_id FROM checkouts
     WHERE tenant_id = %(tenant)s AND status = 'held'
@@ -30,6 +50,13 @@ async def overdue_on(db: Database, tenant: TenantId, products: Sequence[ProductI
     """Checkouts whose hold on one of these products is past its end, oldest first."""
     values = {"tenant": tenant, "products": list(products), "most": MOST_AT_ONCE}
     [rows] = await db.run(tenant, (_ON_PRODUCTS, values))
+    return [CheckoutId(row["checkout_id"]) for row in rows]
+
+
+async def overdue_on_cart(db: Database, tenant: TenantId, checkout: CheckoutId) -> list[CheckoutId]:
+    """What stands past its end in the way of starting this checkout from its buyer's cart: holds on the cart itself,
+    and on the products in it."""
+    [rows] = await db.run(tenant, (_ON_CART, {"tenant": tenant, "checkout": checkout, "most": MOST_AT_ONCE}))
     return [CheckoutId(row["checkout_id"]) for row in rows]
 
 

@@ -10,7 +10,17 @@ from psycopg import errors
 from psycopg.rows import DictRow
 
 from db.database import Database, Statement, Transaction
-from db.settle_sql import CONFIRM_CHECKOUT, LOCK, LOOK, REFUND_PAYMENT, RELEASE_CHECKOUT, SETTLE_EVENTS
+from db.settle_sql import (
+    CONFIRM_CHECKOUT,
+    FREE_CART,
+    LOCK,
+    LOCK_CART,
+    LOOK,
+    REFUND_PAYMENT,
+    RELEASE_CHECKOUT,
+    SETTLE_EVENTS,
+    TAKE_FROM_CART,
+)
 from domain.checkout import CheckoutStatus
 from domain.ids import GatewayName, PaymentId, order_id_for
 from domain.messages import Capture, Ruling, Settled, SettleRequest, Wanted
@@ -101,9 +111,9 @@ class _Seen:
 
 
 def _writes(seen: _Seen, verdict: Verdict) -> list[Statement]:
-    """Checkout, then stock items by id, then payment: the global lock order."""
-    values = {**_values(seen.request), "at": seen.look["now"], "becomes": verdict.becomes}
-    writes: list[Statement] = []
+    """Checkout, then cart, then stock items by id, then payment: the global lock order."""
+    values = {**_values(seen.request), "at": seen.look["now"], "becomes": verdict.becomes, "cart": seen.row["cart_id"]}
+    writes = _writes_of_cart(verdict.becomes, values)
     if verdict.becomes is CheckoutStatus.CONFIRMED and verdict.capture is not None:
         writes.append((CONFIRM_CHECKOUT, {**values, **_of_payment(verdict)}))
     elif verdict.becomes is not None:
@@ -113,6 +123,14 @@ def _writes(seen: _Seen, verdict: Verdict) -> list[Statement]:
     if verdict.capture is not None:
         writes.append((SETTLE_EVENTS, {**values, **_of_payment(verdict)}))
     return writes
+
+
+def _writes_of_cart(becomes: CheckoutStatus | None, values: dict[str, Any]) -> list[Statement]:
+    """Sold things leave the cart, and it can be changed again. Nothing for a checkout that came from no cart."""
+    if becomes is None or values["cart"] is None:
+        return []
+    sold = [TAKE_FROM_CART] if becomes is CheckoutStatus.CONFIRMED else []
+    return [(sql, values) for sql in (LOCK_CART, *sold, FREE_CART)]
 
 
 def _values(request: SettleRequest) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The statements of `db/settle.py`."""
 
 LOCK = """
-    SELECT status, expires_at, total, currency FROM checkouts
+    SELECT status, expires_at, total, currency, cart_id FROM checkouts
     WHERE tenant_id = %(tenant)s AND id = %(checkout)s
     FOR UPDATE
 """
@@ -32,6 +32,43 @@ LOOK = """
         ON paid.tenant_id = c.tenant_id AND paid.checkout_id = c.id AND paid.kind = 'order'
     LEFT JOIN payment_outcomes decided
         ON decided.tenant_id = c.tenant_id AND decided.gateway = %(gateway)s AND decided.payment_id = %(payment)s
+"""
+
+# Before the stock items, in the global lock order. The statement after it reads the cart's lines, with a snapshot
+# younger than the wait for this lock.
+LOCK_CART = "SELECT FROM carts WHERE tenant_id = %(tenant)s AND id = %(cart)s FOR UPDATE"
+
+# The cart loses what was sold, and no more: a cart that was merged into this one while it was held stays.
+TAKE_FROM_CART = """
+    WITH sold AS MATERIALIZED (
+        SELECT product_id, sum(quantity)::integer AS quantity FROM checkout_lines
+        WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND status = 'held' GROUP BY product_id
+    ), taken AS (
+        DELETE FROM cart_lines l USING sold
+        WHERE l.tenant_id = %(tenant)s AND l.cart_id = %(cart)s AND l.product_id = sold.product_id
+          AND l.quantity <= sold.quantity
+    )
+    UPDATE cart_lines l SET quantity = l.quantity - sold.quantity FROM sold
+    WHERE l.tenant_id = %(tenant)s AND l.cart_id = %(cart)s AND l.product_id = sold.product_id
+      AND l.quantity > sold.quantity
+"""
+
+# The cart is free again, unless another live hold of it is left: carts that were each held may have been merged.
+FREE_CART = """
+    WITH freed AS (
+        UPDATE carts k SET checkout_id = other.id, updated_at = %(at)s,
+            status = CASE WHEN other.id IS NULL THEN 'available' ELSE 'processing' END
+        FROM (SELECT (SELECT c.id FROM checkouts c
+                      WHERE c.tenant_id = %(tenant)s AND c.cart_id = %(cart)s AND c.status = 'held'
+                        AND c.id <> %(checkout)s ORDER BY c.held_at, c.id LIMIT 1) AS id) other
+        WHERE k.tenant_id = %(tenant)s AND k.id = %(cart)s AND k.checkout_id = %(checkout)s
+        RETURNING k.id, k.status, k.checkout_id
+    )
+    INSERT INTO audit_log (tenant_id, actor, action, subject, before, after)
+    SELECT %(tenant)s, 'system:checkout', 'cart.' || %(becomes)s, 'cart:' || id,
+           jsonb_build_object('status', 'processing', 'checkout_id', %(checkout)s::text),
+           jsonb_build_object('status', status, 'checkout_id', checkout_id)
+    FROM freed
 """
 
 # reserved → sold, order and order lines, and the payment's outcome: one statement, so one plan and one message.

@@ -37,6 +37,12 @@ def session_key(session: SessionId) -> BuyerKey:
     return BuyerKey(f"session:{session}")
 
 
+def session_of(buyer: BuyerKey) -> SessionId | None:
+    """The anonymous session that this buyer key names, if it names one."""
+    kind, _, name = buyer.partition(":")
+    return SessionId(name) if kind == "session" else None
+
+
 def checkout_id_for(tenant: TenantId, buyer: BuyerKey, idempotency_key: str) -> CheckoutId:
     """The checkout that this buyer's Idempotency-Key names: the same three give the same id (UUIDv5, RFC 9562)."""
     return CheckoutId(str(uuid.uuid5(_NAMESPACE, "\x1f".join((tenant, buyer, idempotency_key)))))

@@ -28,7 +28,10 @@ class CheckoutRef:
 
 @dataclass(frozen=True)
 class StartCheckout:
-    """Hold these lines. `deadline` is when the caller stops waiting: reached later, nothing is written."""
+    """Hold these lines, or all that the buyer's cart has at that moment.
+
+    `deadline` is when the caller stops waiting: reached later, nothing is written.
+    """
 
     tenant: TenantId
     checkout_id: CheckoutId
@@ -39,6 +42,8 @@ class StartCheckout:
     deadline: datetime
     expected_total: int | None = None
     """Refuse if the total, in minor units, is another."""
+    from_cart: bool = False
+    """`lines` is empty then: the row of the cart decides."""
 
     @property
     def ref(self) -> CheckoutRef:

@@ -6,7 +6,8 @@ import asyncio
 import random
 from collections.abc import Sequence
 
-from db.reserve import GUARD, reserve
+from db.reserve import reserve
+from db.reserve_sql import GUARD
 from domain.checkout import CheckoutStatus
 from domain.ids import ProductId, TenantId
 from domain.messages import StartCheckout

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from db.passwords import hash_password
-from domain.ids import ProductId, TenantId
+from domain.ids import BuyerKey, CartId, ProductId, TenantId
 
 PASSWORD = "correct horse battery staple"
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -78,6 +78,23 @@ async def make_product(
     row = await cursor.fetchone()
     assert row is not None
     return ProductId(row[0])
+
+
+async def make_cart(
+    connection: Connection, tenant: TenantId, owner: BuyerKey, lines: Mapping[ProductId, int]
+) -> CartId:
+    """The owner's cart, with these quantities in it in this order."""
+    cursor = await connection.execute(
+        "INSERT INTO carts (tenant_id, owner_key) VALUES (%s, %s) RETURNING id::text", (tenant, owner)
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    for product, quantity in lines.items():
+        await connection.execute(
+            "INSERT INTO cart_lines (tenant_id, cart_id, product_id, quantity) VALUES (%s, %s, %s, %s)",
+            (tenant, row[0], product, quantity),
+        )
+    return CartId(row[0])
 
 
 async def make_user(

@@ -1,0 +1,164 @@
+"""The statements of `db/reserve.py`.
+
+Lines come from the start itself, or from the buyer's cart as it is once its row is locked.
+"""
+
+# An anonymous buyer who logs in keeps what the session holds. The session's row, locked, says whose it is now, so that
+# a start on its way at that moment is not left behind with the session.
+OPEN = """
+    INSERT INTO checkouts (tenant_id, id, buyer_key, fingerprint, status, currency,
+                           hold_seconds, extension_seconds, maximum_seconds)
+    SELECT id, %(checkout)s, coalesce((
+               SELECT user_key FROM sessions WHERE tenant_id = %(tenant)s AND sessions.id = %(session)s
+               FOR SHARE), %(buyer)s),
+           %(fingerprint)s, 'new', currency, hold_seconds, extension_seconds, maximum_seconds
+    FROM tenants WHERE id = %(tenant)s AND clock_timestamp() < %(deadline)s
+    ON CONFLICT DO NOTHING
+"""
+
+# The cart's lines are read by a statement after this one, whose snapshot is younger than the wait for the lock: what is
+# reserved is the whole cart as it is then.
+LOCK_CART = """
+    SELECT FROM carts
+    WHERE tenant_id = %(tenant)s AND owner_key = (
+        SELECT buyer_key FROM checkouts
+        WHERE tenant_id = %(tenant)s AND id = %(checkout)s AND status = 'new' AND clock_timestamp() < %(deadline)s)
+    FOR UPDATE
+"""
+
+# A cart that is held past its hold's end refuses nothing yet: the caller ends that hold first, and comes again.
+REFUSE_BY_CART = """
+    UPDATE checkouts c SET status = 'refused', refusal = CASE
+        WHEN k.status = 'processing' THEN jsonb_build_object('code', 'cart_processing', 'checkout_id', k.checkout_id)
+        ELSE jsonb_build_object('code', 'cart_empty') END
+    FROM (SELECT) AS one
+    LEFT JOIN carts k ON k.tenant_id = %(tenant)s AND k.owner_key = (
+        SELECT buyer_key FROM checkouts WHERE tenant_id = %(tenant)s AND id = %(checkout)s)
+    LEFT JOIN checkouts h ON h.tenant_id = %(tenant)s AND h.id = k.checkout_id
+    WHERE c.tenant_id = %(tenant)s AND c.id = %(checkout)s AND c.status = 'new' AND clock_timestamp() < %(deadline)s
+      AND (k.id IS NULL
+           OR k.status = 'processing' AND (%(final)s OR h.id IS NULL OR h.expires_at > clock_timestamp())
+           OR k.status = 'available' AND NOT EXISTS (
+               SELECT FROM cart_lines l WHERE l.tenant_id = %(tenant)s AND l.cart_id = k.id))
+"""
+
+_LINES_OF_START = """
+            unnest(%(products)s::bigint[], %(quantities)s::integer[])
+                WITH ORDINALITY AS a (product_id, quantity, position)"""
+_LINES_OF_CART = """
+            (SELECT product_id, quantity, row_number() OVER (ORDER BY added_at, product_id) AS position
+             FROM cart_lines WHERE tenant_id = %(tenant)s AND cart_id = (SELECT id FROM cart)) AS a"""
+
+_CART = """cart AS MATERIALIZED (
+        SELECT k.id FROM carts k JOIN mine ON k.owner_key = mine.buyer_key
+        WHERE k.tenant_id = %(tenant)s AND k.status = 'available'
+    ), """
+_CLAIM_CART = """, claimed AS (
+        UPDATE carts k SET status = 'processing', checkout_id = %(checkout)s, updated_at = at
+        FROM cart, decision WHERE decision.held AND k.tenant_id = %(tenant)s AND k.id = cart.id
+    ), noted AS (
+        INSERT INTO audit_log (tenant_id, actor, action, subject, before, after)
+        SELECT %(tenant)s, mine.buyer_key, 'cart.processing', 'cart:' || cart.id,
+               jsonb_build_object('status', 'available'),
+               jsonb_build_object('status', 'processing', 'checkout_id', %(checkout)s::text)
+        FROM mine, cart, decision WHERE decision.held
+    )"""
+
+# One statement: the checkout row is locked, then the stock items in id order; availability is what the locked rows
+# say (never a count taken in the statement that locks: that oversells, measured), and every write hangs on it.
+# The clock is read in `verdict`, after the locks were had.
+# `taken` writes the row as it was locked, plus the units. Written from `s`, the constraints would first be tried on the
+# statement's older snapshot of the row: units given back while we waited for the lock would look oversold (measured).
+# A shortage that an overdue hold stands behind is not decided here: the row stays `new` and the caller frees first.
+_RESERVE = """
+    WITH mine AS MATERIALIZED (
+        SELECT id, buyer_key, hold_seconds FROM checkouts
+        WHERE tenant_id = %(tenant)s AND id = %(checkout)s AND status = 'new' AND clock_timestamp() < %(deadline)s
+        FOR UPDATE
+    ), {cart}asked AS MATERIALIZED (
+        SELECT a.position, a.product_id, a.quantity, p.stock_item_id, p.name, p.price AS list_price,
+               coalesce(p.offer_price, p.price) AS unit_price,
+               CASE WHEN p.id IS NULL THEN 'gone' WHEN NOT p.available THEN 'unavailable'
+                    WHEN p.price <= 0 THEN 'no_price' END AS fault
+        FROM mine CROSS JOIN{lines}
+        LEFT JOIN products p ON p.tenant_id = %(tenant)s AND p.id = a.product_id
+    ), locked AS MATERIALIZED (
+        SELECT id, total, reserved, sold, total - reserved - sold AS free FROM stock_items
+        WHERE tenant_id = %(tenant)s AND id = ANY (ARRAY(SELECT stock_item_id FROM asked WHERE fault IS NULL))
+        ORDER BY id FOR NO KEY UPDATE
+    ), judged AS MATERIALIZED (
+        SELECT asked.*, locked.total, locked.reserved, locked.sold, coalesce(locked.free, 0) AS free,
+               fault IS NULL AND {guard} AS fits
+        FROM asked LEFT JOIN locked ON locked.id = asked.stock_item_id
+    ), verdict AS MATERIALIZED (
+        SELECT bool_and(fits) AS fits, clock_timestamp() AS at,
+               coalesce(sum(list_price * quantity), 0)::bigint AS subtotal,
+               coalesce(sum((list_price - unit_price) * quantity), 0)::bigint AS discount,
+               coalesce(sum(unit_price * quantity), 0)::bigint AS total,
+               %(expected_total)s::bigint IS NOT NULL
+                   AND sum(unit_price * quantity) IS DISTINCT FROM %(expected_total)s::bigint AS price_changed
+        FROM judged HAVING count(*) > 0
+    ), decision AS MATERIALIZED (
+        SELECT verdict.*, fits AND NOT price_changed AS held, at + make_interval(secs => hold_seconds) AS ends
+        FROM verdict CROSS JOIN mine
+        WHERE fits OR %(final)s OR NOT EXISTS (
+            SELECT FROM judged JOIN checkout_lines l
+                ON l.tenant_id = %(tenant)s AND l.stock_item_id = judged.stock_item_id AND l.status = 'held'
+            WHERE NOT judged.fits AND judged.fault IS NULL AND l.expires_at <= at
+        )
+    ), taken AS (
+        UPDATE stock_items s SET total = judged.total, reserved = judged.reserved + judged.quantity, sold = judged.sold
+        FROM judged, decision
+        WHERE decision.held AND s.tenant_id = %(tenant)s AND s.id = judged.stock_item_id
+    ), lines AS (
+        INSERT INTO checkout_lines (tenant_id, checkout_id, position, stock_item_id, product_id, quantity,
+                                    list_price, unit_price, locked_at, expires_at)
+        SELECT %(tenant)s, %(checkout)s, position, stock_item_id, product_id, quantity,
+               list_price, unit_price, at, ends
+        FROM judged, decision WHERE decision.held ORDER BY position
+    ){claim}
+    UPDATE checkouts c SET
+        status = CASE WHEN held THEN 'held' ELSE 'refused' END,
+        subtotal = d.subtotal, discount = d.discount, total = d.total,
+        cart_id = CASE WHEN held THEN {cart_id} END,
+        held_at = CASE WHEN held THEN at END,
+        expires_at = CASE WHEN held THEN ends END,
+        refusal = CASE
+            WHEN held THEN NULL
+            WHEN fits THEN jsonb_build_object('code', 'price_changed', 'total', d.total)
+            ELSE jsonb_build_object('code', 'insufficient_stock', 'shortages', (
+                SELECT jsonb_agg(jsonb_build_object(
+                    'product_id', product_id, 'requested', quantity, 'available', free,
+                    'reason', coalesce(fault, 'sold_out'),
+                    'free_at', (SELECT min(l.expires_at) FROM checkout_lines l
+                                WHERE l.tenant_id = %(tenant)s AND l.stock_item_id = judged.stock_item_id
+                                  AND l.status = 'held' AND l.expires_at > at)
+                ) ORDER BY position)
+                FROM judged WHERE NOT judged.fits))
+        END
+    FROM decision d
+    WHERE c.tenant_id = %(tenant)s AND c.id = %(checkout)s
+"""
+GUARD = "coalesce(locked.free, 0) >= asked.quantity"
+"""The comparison that prevents overselling; a test takes it away to show that the race test would see it missing."""
+
+OUTCOME = """
+    SELECT status, total, currency,
+           greatest(0, ceil(extract(epoch FROM expires_at - clock_timestamp()) * 1000))::bigint AS remaining_ms
+    FROM checkouts WHERE tenant_id = %(tenant)s AND id = %(checkout)s
+"""
+
+
+def reserve_statement(guard: str = GUARD, *, from_cart: bool = False) -> str:
+    """The statement that holds the lines of the start, or of the cart."""
+    parts = {
+        "{guard}": guard,
+        "{lines}": _LINES_OF_CART if from_cart else _LINES_OF_START,
+        "{cart}": _CART if from_cart else "",
+        "{claim}": _CLAIM_CART if from_cart else "",
+        "{cart_id}": "(SELECT id FROM cart)" if from_cart else "NULL::uuid",
+    }
+    statement = _RESERVE
+    for name, sql in parts.items():
+        statement = statement.replace(name, sql)
+    return statement
