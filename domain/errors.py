@@ -123,6 +123,24 @@ class AlreadyInCart(CartRefused):
     code, title = "already_in_cart", "The product is in the cart already"
 
 
+class ProductExists(Conflict):
+    """There is a product with the id that was chosen for a new one."""
+
+    code, title = "product_exists", "The product exists already"
+
+
+class ProductHeld(Conflict):
+    """Live holds keep `reserved` units of the product: it cannot be deleted now."""
+
+    code, title = "product_held", "The product is held"
+
+
+class TotalBelowCommitted(Conflict):
+    """A stock total below what is `reserved` and `sold`."""
+
+    code, title = "total_below_committed", "The total is below what is reserved and sold"
+
+
 class AlreadyConfirmed(Conflict):
     """The checkout is sold: it cannot be cancelled or extended, and takes no second payment."""
 

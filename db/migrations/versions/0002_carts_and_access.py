@@ -120,6 +120,8 @@ STATEMENTS = (
     "ALTER TABLE checkouts ADD COLUMN cart_id uuid",
     "CREATE INDEX checkouts_of_cart ON checkouts (cart_id, tenant_id) WHERE cart_id IS NOT NULL AND status = 'held'",
     "ALTER TABLE products ADD COLUMN one_per_cart boolean NOT NULL DEFAULT false",
+    # The highest id of a deleted product: the next free number is past it, because orders and carts still name it.
+    "ALTER TABLE tenants ADD COLUMN last_product_id bigint NOT NULL DEFAULT 0",
 )
 
 GRANTS = (
@@ -127,6 +129,7 @@ GRANTS = (
     # What was done stays written.
     "GRANT SELECT, INSERT ON audit_log TO holdfast_app",
     "GRANT DELETE ON carts, cart_lines, products TO holdfast_app",
+    "GRANT UPDATE (last_product_id) ON tenants TO holdfast_app",
 )
 
 
@@ -143,6 +146,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("REVOKE DELETE ON products FROM holdfast_app")
+    op.execute("ALTER TABLE tenants DROP COLUMN last_product_id")
     op.execute("ALTER TABLE products DROP COLUMN one_per_cart")
     op.execute("ALTER TABLE checkouts DROP COLUMN cart_id")
     for table in reversed(TABLES):
