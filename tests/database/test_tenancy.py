@@ -65,8 +65,8 @@ MORE_ROWS = (
     " WHERE tenant_id = %(tenant)s",
     "INSERT INTO audit_log (tenant_id, actor, action, subject) VALUES (%(tenant)s, 'system:test', 'test', 'test:1')",
     "INSERT INTO sessions (tenant_id, id, expires_at) VALUES (%(tenant)s, 's', now())",
-    "INSERT INTO logins (tenant_id, id, user_id, expires_at) SELECT tenant_id, id, id, now() FROM users"
-    " WHERE tenant_id = %(tenant)s",
+    "INSERT INTO logins (tenant_id, id, user_id, expires_at, tokens_until)"
+    " SELECT tenant_id, id, id, now(), now() FROM users WHERE tenant_id = %(tenant)s",
     "INSERT INTO refresh_tokens (tenant_id, hash, login_id, expires_at)"
     " SELECT tenant_id, sha256('x'), id, now() FROM logins WHERE tenant_id = %(tenant)s",
     "INSERT INTO revocations (tenant_id, id, reason, expires_at) VALUES (%(tenant)s, 'jti', 'test', now())",

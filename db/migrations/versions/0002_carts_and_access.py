@@ -74,6 +74,7 @@ STATEMENTS = (
     """,
     "CREATE INDEX sessions_over ON sessions (expires_at)",
     # A login is the family of the refresh tokens that follow from it. `session_id`: the session it took over.
+    # `tokens_until`: when the last of its access tokens is over, and so how long its revocation is needed.
     """
     CREATE TABLE logins (
         tenant_id text NOT NULL,
@@ -82,6 +83,7 @@ STATEMENTS = (
         session_id text,
         created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         expires_at timestamptz NOT NULL,
+        tokens_until timestamptz NOT NULL,
         revoked_at timestamptz,
         PRIMARY KEY (tenant_id, id),
         FOREIGN KEY (tenant_id, user_id) REFERENCES users (tenant_id, id)
