@@ -27,9 +27,11 @@ class LineIn(StrictModel):
 
 
 class StartIn(StrictModel):
-    """What to hold."""
+    """What to hold: these lines, or all that the caller's cart has."""
 
-    lines: list[LineIn] = Field(min_length=1, max_length=MAX_LINES)
+    lines: list[LineIn] | None = Field(
+        default=None, min_length=1, max_length=MAX_LINES, description="Leave it out to start from the cart."
+    )
     expected_total: int | None = Field(
         default=None, ge=0, le=MAX_AMOUNT, description="Refuse (409 `price_changed`) if the total is another."
     )

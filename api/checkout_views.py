@@ -7,7 +7,7 @@ from typing import Any
 from api.checkout_models import CheckoutOut, LineOut, OrderLineOut, OrderOut, PaymentOut
 from db.checkouts import CheckoutView
 from db.orders import OrderView
-from domain.errors import CheckoutRefused, HoldfastError, InsufficientStock, PriceChanged
+from domain.errors import CartEmpty, CartProcessing, CheckoutRefused, HoldfastError, InsufficientStock, PriceChanged
 
 _PAYMENT = tuple(PaymentOut.model_fields)
 _LINE = tuple(LineOut.model_fields)
@@ -39,12 +39,21 @@ def refusal(stored: dict[str, Any] | None) -> HoldfastError:
         return CheckoutRefused()
     if stored["code"] == PriceChanged.code:
         return price_changed(stored["total"])
+    if stored["code"] == CartEmpty.code:
+        return CartEmpty("The cart was empty when the checkout was started.")
+    if stored["code"] == CartProcessing.code:
+        return cart_processing(stored["checkout_id"])
     return insufficient_stock(stored["shortages"])
 
 
 def price_changed(total: int) -> PriceChanged:
     """`expected_total` was another."""
     return PriceChanged("The total is not the expected one; ask the buyer again.", total=total)
+
+
+def cart_processing(held_by: str | None) -> CartProcessing:
+    """The cart is in the hands of a checkout, or was set so by an administrator."""
+    return CartProcessing("Confirm or cancel the checkout that holds the cart first.", checkout_id=held_by)
 
 
 def insufficient_stock(shortages: list[dict[str, Any]]) -> InsufficientStock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,6 +30,7 @@ from domain.messages import (
     CheckoutRef,
     ConfirmUpdate,
     ExtendUpdate,
+    Line,
     StartCheckout,
     Started,
     StartStatus,
@@ -50,6 +51,7 @@ _DOWN = "The checkout engine does not answer in time; send the same request with
 class Outlook:
     """What is known of a checkout before it starts, for the Temporal UI. `total` in minor units."""
 
+    lines: Sequence[Line]
     total: int
     currency: str
     end: datetime
@@ -146,7 +148,7 @@ class Engine:
             task_queue=self._task_queue,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             task_timeout=TASK_TIMEOUT,
-            static_summary=f"{units(start.lines)}, {Money(outlook.total, outlook.currency)}",
+            static_summary=f"{units(outlook.lines)}, {Money(outlook.total, outlook.currency)}",
             static_details=f"Shop `{start.tenant}`. The current details say how the hold stands.",
             search_attributes=self._attributes(start, outlook),
         )

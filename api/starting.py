@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
-from api.checkout_models import StartIn
-from api.checkout_views import insufficient_stock, price_changed, refusal
+from api.checkout_models import LineIn, StartIn
+from api.checkout_views import cart_processing, insufficient_stock, price_changed, refusal
 from api.engine import Engine, Outlook, deadline_after
-from db.checkouts import CheckoutView, StartLook, look_before_start, read_checkout
+from db.checkouts import CheckoutView, read_checkout
 from db.database import Database
+from db.start_look import StartLook, look_before_start
 from domain.checkout import CheckoutStatus
-from domain.errors import IdempotencyKeyReused, NotFound, Unavailable
+from domain.errors import CartEmpty, IdempotencyKeyReused, NotFound, Unavailable
 from domain.ids import BuyerKey, CheckoutId, ProductId, TenantId
 from domain.messages import Line, StartCheckout, StartStatus
 
@@ -26,11 +28,11 @@ async def start_checkout(
 ) -> CheckoutView:
     """The held checkout that this request made, now or when it came before.
 
-    Raises InsufficientStock or PriceChanged when it is refused, IdempotencyKeyReused when the key came with another
-    body, Unavailable when nothing is known of it yet and the same request may be sent again.
+    Raises InsufficientStock, PriceChanged, CartEmpty or CartProcessing when it is refused, IdempotencyKeyReused when
+    the key came with another body, Unavailable when nothing is known of it yet and the same request may be sent again.
     """
-    lines = summed(body)
-    look = await look_before_start(db, tenant, checkout, lines)
+    lines = summed(body.lines) if body.lines is not None else None
+    look = await look_before_start(db, tenant, checkout, buyer, lines)
     if look is None:
         raise NotFound("There is no such tenant.")
     if look.existing is not None:
@@ -43,22 +45,23 @@ async def start_checkout(
         tenant=tenant,
         checkout_id=checkout,
         buyer=buyer,
-        lines=lines,
+        lines=lines or [],
         fingerprint=fingerprint,
         deadline=deadline_after(look.now),
         expected_total=body.expected_total,
+        from_cart=lines is None,
     )
     end = look.now + timedelta(seconds=look.hold_seconds)
-    started = await engine.start(start, Outlook(look.total, look.currency, end))
+    started = await engine.start(start, Outlook(look.lines, look.total, look.currency, end))
     if started.start is StartStatus.NOT_ATTEMPTED:
         raise Unavailable("The checkout was not started in time; nothing was held. Send the same request again.")
     return await _answered_by_row(db, start)
 
 
-def summed(body: StartIn) -> list[Line]:
+def summed(given: Sequence[LineIn]) -> list[Line]:
     """One line per product, in the order they were first named."""
     quantities: dict[ProductId, int] = {}
-    for line in body.lines:
+    for line in given:
         product = ProductId(line.product_id)
         quantities[product] = quantities.get(product, 0) + line.quantity
     return [Line(product, quantity) for product, quantity in quantities.items()]
@@ -66,6 +69,10 @@ def summed(body: StartIn) -> list[Line]:
 
 def _refuse_early(look: StartLook, body: StartIn) -> None:
     """What cannot succeed costs no workflow. This answer is not stored: the same key may try again."""
+    if look.processing:
+        raise cart_processing(look.held_by)
+    if not look.lines:
+        raise CartEmpty("Put something in the cart first, or name the lines.")
     if look.shortages:
         raise insufficient_stock(look.shortages)
     if body.expected_total not in (None, look.total):

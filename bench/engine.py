@@ -87,7 +87,7 @@ class Contestants:
             fingerprint="f" * 64,
             deadline=now + timedelta(seconds=30),
         )
-        started = await self._insist(start, Outlook(PRICE, "COP", now + timedelta(seconds=900)))
+        started = await self._insist(start, Outlook(start.lines, PRICE, "COP", now + timedelta(seconds=900)))
         if started.status != "held":
             raise RuntimeError(f"a start that should have held: {started}")
         return checkout

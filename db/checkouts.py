@@ -1,17 +1,14 @@
-"""Reading checkouts and orders, and looking before a start."""
+"""Reading checkouts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
 from psycopg.rows import DictRow
 
-from db.database import Database
+from db.database import Database, Rows, Statement
 from domain.ids import BuyerKey, CheckoutId, TenantId
-from domain.messages import Line
 
 _CHECKOUT = """
     SELECT id::text AS id, buyer_key, fingerprint, status, currency, subtotal, discount, tax, total, created_at,
@@ -31,33 +28,6 @@ _PAYMENTS = """
     FROM payment_outcomes WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s ORDER BY decided_at
 """
 
-# What a start would find: free units count overdue holds in, as the reserve would free them first.
-_LOOK = """
-    SELECT a.position, a.product_id, a.quantity, p.name, p.stock_item_id,
-           coalesce(p.offer_price, p.price) AS unit_price,
-           CASE WHEN p.id IS NULL THEN 'gone' WHEN NOT p.available THEN 'unavailable'
-                WHEN p.price <= 0 THEN 'no_price' END AS fault,
-           CASE WHEN p.id IS NULL OR NOT p.available OR p.price <= 0 THEN 0
-                ELSE s.total - s.reserved - s.sold + CASE WHEN s.reserved = 0 THEN 0 ELSE (
-                    SELECT coalesce(sum(l.quantity), 0) FROM checkout_lines l
-                    WHERE l.tenant_id = %(tenant)s AND l.stock_item_id = s.id AND l.status = 'held'
-                      AND l.expires_at <= clock_timestamp()) END
-           END::bigint AS free
-    FROM unnest(%(products)s::bigint[], %(quantities)s::integer[])
-        WITH ORDINALITY AS a (product_id, quantity, position)
-    LEFT JOIN products p ON p.tenant_id = %(tenant)s AND p.id = a.product_id
-    LEFT JOIN stock_items s ON s.tenant_id = p.tenant_id AND s.id = p.stock_item_id
-    ORDER BY a.position
-"""
-_FREE_AT = """
-    SELECT p.id AS product_id, (
-        SELECT min(l.expires_at) FROM checkout_lines l
-        WHERE l.tenant_id = %(tenant)s AND l.stock_item_id = p.stock_item_id AND l.status = 'held'
-          AND l.expires_at > clock_timestamp()) AS free_at
-    FROM products p WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(products)s)
-"""
-_TENANT = "SELECT currency, hold_seconds, clock_timestamp() AS now FROM tenants WHERE id = %(tenant)s"
-
 _CAPTURE = """
     SELECT amount, currency, checkout_id::text AS checkout_id, received_at FROM payment_events
     WHERE tenant_id = %(tenant)s AND gateway = %(gateway)s AND payment_id = %(payment)s AND kind = 'captured'
@@ -74,78 +44,24 @@ class CheckoutView:
     payments: list[DictRow]
 
 
-@dataclass(frozen=True, slots=True)
-class StartLook:
-    """What stands before a start: the checkout if it exists already, and what the lines would find.
-
-    `total` in minor units; `now` by the database's clock.
-    """
-
-    existing: CheckoutView | None
-    shortages: list[dict[str, Any]]
-    total: int
-    currency: str
-    hold_seconds: int
-    now: datetime
-
-
 async def read_checkout(
     db: Database, tenant: TenantId, checkout: CheckoutId, *, buyer: BuyerKey | None
 ) -> CheckoutView | None:
     """The checkout if it exists and is the buyer's (any buyer's when None). One round trip."""
+    view = view_of(await db.run(tenant, *view_statements(tenant, checkout)))
+    return view if view is not None and buyer in (None, view.row["buyer_key"]) else None
+
+
+def view_statements(tenant: TenantId, checkout: CheckoutId) -> list[Statement]:
+    """What `view_of` makes a view of, for callers that read more in the same round trip."""
     values = {"tenant": tenant, "checkout": checkout}
-    rows, lines, payments = await db.run(tenant, (_CHECKOUT, values), (_LINES, values), (_PAYMENTS, values))
-    return _view(rows, lines, payments, buyer)
+    return [(sql, values) for sql in (_CHECKOUT, _LINES, _PAYMENTS)]
 
 
-def _view(
-    rows: list[DictRow], lines: list[DictRow], payments: list[DictRow], buyer: BuyerKey | None
-) -> CheckoutView | None:
-    if not rows or (buyer is not None and rows[0]["buyer_key"] != buyer):
-        return None
-    return CheckoutView(rows[0], lines, payments)
-
-
-async def look_before_start(
-    db: Database, tenant: TenantId, checkout: CheckoutId, lines: Sequence[Line]
-) -> StartLook | None:
-    """One round trip that spares a workflow for what is sold out or was started before. None: no such tenant."""
-    values = {
-        "tenant": tenant,
-        "checkout": checkout,
-        "products": [line.product_id for line in lines],
-        "quantities": [line.quantity for line in lines],
-    }
-    rows, own_lines, payments, asked, tenants = await db.run(
-        tenant, (_CHECKOUT, values), (_LINES, values), (_PAYMENTS, values), (_LOOK, values), (_TENANT, values)
-    )
-    if not tenants:
-        return None
-    short = [row for row in asked if row["fault"] or row["free"] < row["quantity"]]
-    return StartLook(
-        existing=_view(rows, own_lines, payments, None),
-        shortages=await _shortages(db, tenant, short) if short and not rows else [],
-        total=sum((row["unit_price"] or 0) * row["quantity"] for row in asked),
-        currency=tenants[0]["currency"],
-        hold_seconds=tenants[0]["hold_seconds"],
-        now=tenants[0]["now"],
-    )
-
-
-async def _shortages(db: Database, tenant: TenantId, short: list[DictRow]) -> list[dict[str, Any]]:
-    values = {"tenant": tenant, "products": [row["product_id"] for row in short]}
-    [rows] = await db.run(tenant, (_FREE_AT, values))
-    free_at = {row["product_id"]: row["free_at"] for row in rows}
-    return [
-        {
-            "product_id": row["product_id"],
-            "requested": row["quantity"],
-            "available": row["free"],
-            "reason": row["fault"] or "sold_out",
-            "free_at": free_at.get(row["product_id"]),
-        }
-        for row in short
-    ]
+def view_of(results: Sequence[Rows]) -> CheckoutView | None:
+    """The view that the results of `view_statements` show; None when there is no such checkout."""
+    rows, lines, payments = results
+    return CheckoutView(rows[0], lines, payments) if rows else None
 
 
 async def known_capture(db: Database, tenant: TenantId, gateway: str, payment: str) -> DictRow | None:

@@ -39,7 +39,8 @@ _SETTLE = {
 
 async def reserve(start: StartCheckout) -> Started:
     """Hold the lines, all or nothing."""
-    return await _database_step(names.RESERVE, start, Started, f"Hold {units(start.lines)}, all or nothing")
+    what = "what the cart has" if start.from_cart else units(start.lines)
+    return await _database_step(names.RESERVE, start, Started, f"Hold {what}, all or nothing")
 
 
 async def settle(request: SettleRequest) -> Settled:

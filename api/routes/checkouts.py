@@ -21,6 +21,8 @@ from domain.errors import (
     BadJson,
     BadRequest,
     BodyTooSlow,
+    CartEmpty,
+    CartProcessing,
     CheckoutRefused,
     Forbidden,
     GatewayUnavailable,
@@ -62,11 +64,11 @@ _WRITING = (
     operation_id="startCheckout",
     summary="Start a checkout",
     status_code=status.HTTP_201_CREATED,
-    responses=documented(*_WRITING, InsufficientStock, PriceChanged),
+    responses=documented(*_WRITING, CartEmpty, CartProcessing, InsufficientStock, PriceChanged),
 )
 async def start(body: StartIn, caller: Buyer, services: Wired, key: IdempotencyKey, response: Response) -> CheckoutOut:
-    """Hold every line, or none. The same key answers the same checkout, as it is now."""
-    checkout = checkout_id_for(caller.tenant, caller.buyer_key, key)
+    """Hold every line, or none; `{}`: the caller's cart. The same key answers the same checkout, as it is now."""
+    checkout = checkout_id_for(caller.tenant, caller.key_scope, key)
     view = await start_checkout(
         services.db, services.engine, caller.tenant, caller.buyer_key, checkout, body, fingerprint(body)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from db.checkouts import known_capture, look_before_start, read_checkout
+from db.checkouts import known_capture, read_checkout
 from db.database import Database
 from db.extend import extend
 from db.inbox import mark_delivered, record_event, unsettled_events
@@ -12,6 +12,7 @@ from db.overdue import overdue_anywhere, overdue_on
 from db.refunds import refunds_owed
 from db.reserve import reserve
 from db.settle import settle
+from db.start_look import look_before_start
 from domain.checkout import CheckoutStatus
 from domain.ids import ProductId, TenantId
 from domain.messages import ExtendRequest
@@ -81,7 +82,7 @@ async def use_everything(db: Database) -> None:
     """Each hot function, with 50 lines, prepared at its first use."""
     for _ in range(4):
         paid, ended = (a_start(BIG, dict.fromkeys(ASKED, 1)) for _ in range(2))
-        await look_before_start(db, BIG, paid.checkout_id, paid.lines)
+        await look_before_start(db, BIG, paid.checkout_id, paid.buyer, paid.lines)
         total = (await reserve(db, paid)).total
         capture = a_capture(paid.checkout_id, total)
         event = await record_event(db, BIG, an_event(capture), b"")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -10,8 +11,9 @@ from db.database import Database
 from db.extend import extend
 from db.reserve import reserve
 from db.settle import settle
+from db.start_look import look_before_start
 from domain.checkout import CheckoutStatus
-from domain.ids import ProductId, TenantId
+from domain.ids import BuyerKey, ProductId, TenantId
 from domain.messages import ExtendRequest
 from tests.support import shop
 from tests.support.checkouts import a_capture, a_start, cancel, confirm, expire, opened
@@ -87,6 +89,38 @@ async def test_a_reserve_is_one_round_trip_and_settle_and_extend_two_however_man
     assert one["confirm"][1] <= 7
     assert await counts(db, wire, tenant, products[:10]) == one
     assert await counts(db, wire, tenant, products) == one
+
+
+async def counts_from_cart(
+    db: Database, admin: shop.Connection, wire: Wire, tenant: TenantId, products: list[ProductId]
+) -> dict[str, tuple[int, int]]:
+    """(round trips, statements) of a checkout from a cart with a line for each product; the connection is warm."""
+    found = {}
+    for number in range(3):
+        buyer = BuyerKey(f"user:{len(products)}-{number}")
+        await shop.make_cart(admin, tenant, buyer, dict.fromkeys(products, 1))
+        start = replace(a_start(tenant, {}, buyer=buyer), from_cart=True)
+        wire.forget()
+        look = await look_before_start(db, tenant, start.checkout_id, buyer, None)
+        assert look is not None
+        assert len(look.lines) == len(products)
+        found["look"] = (wire.round_trips, wire.statements)
+        wire.forget()
+        started = await reserve(db, start)
+        assert started.status is CheckoutStatus.HELD
+        found["reserve"] = (wire.round_trips, wire.statements)
+        wire.forget()
+        await settle(db, confirm(start.ref, a_capture(start.checkout_id, started.total)))
+        found["confirm"] = (wire.round_trips, wire.statements)
+    return found
+
+
+async def test_a_checkout_from_the_cart_waits_for_the_database_no_more_often_however_many_lines(
+    db: Database, admin: shop.Connection, wire: Wire, tenant: TenantId, products: list[ProductId]
+) -> None:
+    one = await counts_from_cart(db, admin, wire, tenant, products[:1])
+    assert {step: trips for step, (trips, _) in one.items()} == {"look": 1, "reserve": 1, "confirm": 2}
+    assert await counts_from_cart(db, admin, wire, tenant, products) == one
 
 
 async def test_hot_statements_are_prepared_once(

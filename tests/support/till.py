@@ -135,7 +135,7 @@ class Till:
     async def start(self, start: StartCheckout | None = None, **changes: Any) -> Held:
         """Start a checkout of one unit, unless told otherwise, and wait for its reserve."""
         start = start or a_start(self.tenant, {self.products[0]: 1}, **changes)
-        outlook = Outlook(1000 * sum(line.quantity for line in start.lines), "COP", datetime.now(UTC))
+        outlook = Outlook(start.lines, 1000 * sum(line.quantity for line in start.lines), "COP", datetime.now(UTC))
         return Held(start, await self.engine.start(start, outlook))
 
     def handle(self, held: Held) -> WorkflowHandle[Any, CheckoutResult]:
