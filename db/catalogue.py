@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from db.database import Database
+from db.database import Database, Statement
 from domain.ids import ProductId, TenantId
 
 _PRODUCTS = """
     SELECT p.id, p.name, p.description, t.currency, p.price, p.offer_price, p.available,
-        s.total, (s.reserved - overdue.units)::integer AS reserved, s.sold
+        s.total, (s.reserved - overdue.units)::integer AS reserved, s.sold, p.one_per_cart, p.updated_at
     FROM products p
     JOIN tenants t ON t.id = p.tenant_id
     JOIN stock_items s ON s.tenant_id = p.tenant_id AND s.id = p.stock_item_id
@@ -36,6 +37,8 @@ class Product:
     total: int
     reserved: int
     sold: int
+    one_per_cart: bool
+    updated_at: datetime
 
     @property
     def free(self) -> int:
@@ -52,5 +55,10 @@ async def list_products(db: Database, tenant: TenantId, after: ProductId, limit:
 
 async def find_product(db: Database, tenant: TenantId, product: ProductId) -> Product | None:
     """The product, or None."""
-    [rows] = await db.run(tenant, (f"{_PRODUCTS} AND p.id = %(product)s", {"tenant": tenant, "product": product}))
+    [rows] = await db.run(tenant, product_statement(tenant, product))
     return Product(**rows[0]) if rows else None
+
+
+def product_statement(tenant: TenantId, product: ProductId) -> Statement:
+    """Reads the fields of a `Product`, also beside other statements of one transaction."""
+    return f"{_PRODUCTS} AND p.id = %(product)s", {"tenant": tenant, "product": product}

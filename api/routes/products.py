@@ -61,7 +61,7 @@ async def list_products(caller: AnyCaller, db: Db, page: Annotated[PageQuery, Qu
     """The caller's tenant's products, a page at a time."""
     found = await catalogue.list_products(db, caller.tenant, ProductId(page.after), page.limit)
     full = len(found) == page.limit
-    return ProductPage(items=[_product(row) for row in found], next_after=found[-1].id if full else None)
+    return ProductPage(items=[product_out(row) for row in found], next_after=found[-1].id if full else None)
 
 
 @router.get(
@@ -75,10 +75,11 @@ async def get_product(caller: AnyCaller, db: Db, product_id: Annotated[RowId, Pa
     found = await catalogue.find_product(db, caller.tenant, ProductId(product_id))
     if found is None:
         raise NotFound
-    return _product(found)
+    return product_out(found)
 
 
-def _product(row: catalogue.Product) -> Product:
+def product_out(row: catalogue.Product) -> Product:
+    """What a buyer sees of it."""
     return Product(
         id=row.id,
         name=row.name,

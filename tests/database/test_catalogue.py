@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from db.catalogue import Product, find_product, list_products
@@ -35,7 +37,10 @@ async def test_a_product_is_read_with_its_stock(db: Database, admin: shop.Connec
     tenant = await shop.make_tenant(admin, currency="EUR")
     product = await shop.make_product(admin, tenant, stock=7, price=2000, offer_price=1500, available=False, name="Mug")
     read = await found(db, tenant, product)
-    assert read == Product(product, "Mug", "", "EUR", 2000, 1500, False, total=7, reserved=0, sold=0)
+    assert datetime.now(UTC) - read.updated_at < timedelta(minutes=1)
+    assert read == Product(
+        product, "Mug", "", "EUR", 2000, 1500, False, 7, 0, 0, one_per_cart=False, updated_at=read.updated_at
+    )
     assert read.free == 7
 
 
