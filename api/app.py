@@ -18,7 +18,7 @@ from api.deps import Services
 from api.engine import Engine
 from api.openapi import DESCRIPTION, TAGS, HoldfastAPI, installed_version
 from api.passwords import Passwords
-from api.routes import auth, checkouts, health, orders, products, webhooks
+from api.routes import admin_products, auth, checkouts, health, orders, products, webhooks
 from api.tokens import Tokens
 from db.database import Database
 from domain.ids import TenantId
@@ -45,7 +45,7 @@ def create_app(settings: Settings | None = None, *, client: Client | None = None
     app.state.body_seconds = settings.max_body_seconds
     app.add_middleware(RequestContext)
     problems.install(app)
-    for routes in (auth, products, checkouts, orders, webhooks, health):
+    for routes in (auth, products, admin_products, checkouts, orders, webhooks, health):
         app.include_router(routes.router)
     return app
 

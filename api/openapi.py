@@ -12,6 +12,7 @@ from api.problems import Problem
 TAGS = [
     {"name": "auth", "description": "Access tokens."},
     {"name": "catalogue", "description": "Products, prices and stock."},
+    {"name": "catalogue administration", "description": "For a tenant's administrators."},
     {"name": "checkouts", "description": "Hold, extend, pay, confirm, cancel."},
     {"name": "orders", "description": "What was sold."},
     {"name": "webhooks", "description": "For payment gateways."},
