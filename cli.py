@@ -17,6 +17,7 @@ SERVER: dict[str, Any] = {
     "loop": "uvloop",
     "http": "httptools",
     "server_header": False,
+    "proxy_headers": False,  # The API has its own (HOLDFAST_TRUSTED_PROXIES); uvicorn's would trust loopback.
     "access_log": False,  # Each program logs its requests itself.
     "timeout_graceful_shutdown": 8,
 }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 DEVELOPMENT_SECRET = "holdfast-development-secret-never-use-in-production"  # noqa: S105  # refused outside development
 DEVELOPMENT_WEBHOOK_SECRET = "whsec_aG9sZGZhc3QtZGV2ZWxvcG1lbnQtd2ViaG9vay1zZWNyZXQ="  # noqa: S105  # likewise
@@ -14,6 +15,28 @@ DEVELOPMENT_WEBHOOK_SECRET = "whsec_aG9sZGZhc3QtZGV2ZWxvcG1lbnQtd2ViaG9vay1zZWNy
 
 class UnsafeSettings(ValueError):
     """A default that is safe only in development was left in place elsewhere."""
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""A list in one variable, with commas between."""
+
+
+def _no_stranger(value: tuple[str, ...]) -> tuple[str, ...]:
+    for network in value:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            raise ValueError(f"{network!r} is no address and no network, such as 10.0.0.0/8") from None
+    return value
+
+
+Networks = Annotated[Names, AfterValidator(_no_stranger)]
+PerMinute = Annotated[int, Field(ge=0, le=1_000_000_000)]
+"""Requests a minute; 0 does not limit."""
 
 
 class Settings(BaseSettings):
@@ -65,6 +88,19 @@ class Settings(BaseSettings):
     """How long a request's body may take to arrive."""
     max_inflight_starts: int = Field(default=64, ge=1)
     """Starts in flight at once in one API process; more wait briefly, then get 503."""
+    rate_limit_login: PerMinute = 10
+    rate_limit_refresh: PerMinute = 10
+    rate_limit_sessions: PerMinute = 30
+    rate_limit_refused_tokens: PerMinute = 60
+    """These four for each address, the others for each caller."""
+    rate_limit_writes: PerMinute = 120
+    rate_limit_reads: PerMinute = 600
+    rate_limit_service_writes: PerMinute = 12_000
+    rate_limit_service_reads: PerMinute = 60_000
+    rate_limit_storage: str = "memory"
+    """Where requests are counted: `memory` (each process for itself), or what the library `limits` knows."""
+    trusted_proxies: Networks = ()
+    """Addresses and networks whose X-Forwarded-For says where a request comes from."""
     log_format: Literal["json", "console"] = "json"
 
     @model_validator(mode="after")

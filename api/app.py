@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import httpx
 from fastapi import FastAPI
 from temporalio.client import Client
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from activities.delivery import Delivery
 from activities.gateways.registry import gateways_from
@@ -16,6 +17,7 @@ from api.confirming import Confirming
 from api.context import RequestContext
 from api.deps import Services
 from api.engine import Engine
+from api.limits import Limit, Limits, storage_of
 from api.openapi import DESCRIPTION, TAGS, HoldfastAPI, installed_version
 from api.passwords import Passwords
 from api.routes import admin_products, auth, checkouts, health, orders, products, webhooks
@@ -44,6 +46,8 @@ def create_app(settings: Settings | None = None, *, client: Client | None = None
     app.state.max_body_bytes = settings.max_body_bytes
     app.state.body_seconds = settings.max_body_seconds
     app.add_middleware(RequestContext)
+    if settings.trusted_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     problems.install(app)
     for routes in (auth, products, admin_products, checkouts, orders, webhooks, health):
         app.include_router(routes.router)
@@ -53,6 +57,12 @@ def create_app(settings: Settings | None = None, *, client: Client | None = None
 def tokens_from(settings: Settings) -> Tokens:
     """What issues and verifies this installation's access tokens. Raises ValueError for a short secret."""
     return Tokens(settings.jwt_secret.get_secret_value(), settings.jwt_issuer, settings.jwt_audience)
+
+
+def limits_from(settings: Settings) -> Limits:
+    """The rate limits that this installation sets. Raises ValueError for a store that cannot be used."""
+    per_minute = {limit: getattr(settings, f"rate_limit_{limit}") for limit in Limit}
+    return Limits(per_minute, storage_of(settings.rate_limit_storage))
 
 
 def _lifespan(
@@ -91,4 +101,5 @@ def _services(
         engine=engine,
         delivery=delivery,
         confirming=Confirming(db, engine, delivery),
+        limits=limits_from(settings),
     )

@@ -13,8 +13,10 @@ from temporalio.client import Client
 
 from activities.delivery import Delivery
 from activities.gateways.interface import Gateway
+from api.addresses import address_of
 from api.confirming import Confirming
 from api.engine import Engine
+from api.limits import Limit, Limits
 from api.passwords import Passwords
 from api.tokens import Caller, Scope, Tokens
 from api.validation import IDEMPOTENCY_HEADER
@@ -38,6 +40,7 @@ class Services:
     engine: Engine
     delivery: Delivery
     confirming: Confirming
+    limits: Limits
 
 
 async def _services(request: Request) -> Services:
@@ -62,12 +65,19 @@ _bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", scheme_name="bearer",
 
 
 async def _caller(
-    services: Wired, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    request: Request, services: Wired, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Caller:
     if credentials is None:
         raise Unauthorized
-    caller = services.tokens.verify(credentials.credentials)
+    address = address_of(request.scope)
+    await services.limits.check(Limit.REFUSED_TOKENS, address)
+    try:
+        caller = services.tokens.verify(credentials.credentials)
+    except Unauthorized:
+        await services.limits.hit(Limit.REFUSED_TOKENS, address)
+        raise
     bind_contextvars(tenant=caller.tenant)
+    await services.limits.hit_by(caller, request.method)
     return caller
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from api.problems import Problem
+from api.limits import BY_ADDRESS
+from api.problems import Problem, documented
+from domain.errors import TooManyRequests
 
 TAGS = [
     {"name": "auth", "description": "Access tokens."},
@@ -27,7 +29,10 @@ Amounts are integers in the currency's minor unit. Errors are problem documents 
 
 
 class HoldfastAPI(FastAPI):
-    """FastAPI whose OpenAPI document has the problem schema, and each operation's scopes as alternatives."""
+    """FastAPI whose OpenAPI document has the problem schema, and each operation's scopes as alternatives.
+
+    It says 429 of every operation that is limited: those with a token (`api.deps`), and those limited by address.
+    """
 
     def openapi(self) -> dict[str, Any]:
         """The document, made once."""
@@ -38,6 +43,8 @@ class HoldfastAPI(FastAPI):
             schemas.update(problem.pop("$defs", {}))
             schemas["Problem"] = problem
             for operation in [one for item in document["paths"].values() for one in item.values()]:
+                if "security" in operation or operation["operationId"] in BY_ADDRESS:
+                    operation["responses"] |= {"429": documented(TooManyRequests)[429]}
                 if "security" in operation:
                     operation["security"] = _alternatives(operation["security"])
             self.openapi_schema = document

@@ -12,6 +12,8 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from api import strict_json
+from api.addresses import address_of
+from api.limits import BY_ADDRESS
 from domain.errors import BadRequest, BodyTooSlow, TooLarge, UnsupportedMediaType
 
 _JSON_TYPE = re.compile(r"application/json[ \t]*(?:;[ \t]*(?:charset=\"?utf-8\"?[ \t]*)?)?", re.IGNORECASE | re.ASCII)
@@ -55,13 +57,19 @@ class StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route that reads its body before FastAPI does, because FastAPI turns every error there into a plain 400."""
+    """A route that reads its body before FastAPI does, because FastAPI turns every error there into a plain 400.
+
+    Before that, it counts the requests of operations that are limited by address.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler, reads_body = super().get_route_handler(), self.body_field is not None
+        limit = BY_ADDRESS.get(self.operation_id or "")
 
         async def strict(request: Request) -> Response:
             request = StrictRequest(request.scope, request.receive)
+            if limit is not None:
+                await request.app.state.services.limits.hit(limit, address_of(request.scope))
             if reads_body and await request.body():
                 await request.json()  # Without any body FastAPI takes the default, or says what is missing.
             return await handler(request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 
 import httpx
@@ -15,12 +15,23 @@ from pydantic import SecretStr
 from temporalio.client import Client
 
 from api.app import create_app
+from api.limits import Limit
 from settings import Settings
+
+GENEROUS = dict.fromkeys((f"rate_limit_{limit}" for limit in Limit), 1_000_000)
+"""Tests send as much as they like, from one address; those about the limits set their own."""
 
 
 def api_settings(database_url: str, **changes: object) -> Settings:
     """Development settings for a test's own database; `changes` by field name."""
-    return Settings.model_validate({"env": "development", "database_url": SecretStr(database_url), **changes})
+    return Settings.model_validate(
+        {"env": "development", "database_url": SecretStr(database_url), **GENEROUS, **changes}
+    )
+
+
+def as_environment(changes: Mapping[str, object]) -> dict[str, str]:
+    """Settings by field name, as a child process is told them."""
+    return {f"HOLDFAST_{name.upper()}": str(value) for name, value in changes.items()}
 
 
 @asynccontextmanager
@@ -39,7 +50,9 @@ async def serving(app: FastAPI, port: int = 0) -> AsyncIterator[httpx.AsyncClien
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
-        server = _Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
+        server = _Server(
+            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, proxy_headers=False)
+        )
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await _started(server, task)

@@ -28,7 +28,7 @@ from local import processes, programs
 from local.ports import free_port
 from settings import Settings
 from tests.support import shop
-from tests.support.api import api_settings
+from tests.support.api import GENEROUS, api_settings, as_environment
 from tests.support.buyers import Buyer
 from tests.support.contract import Contract
 from tests.support.gateway import SECRET, RunningGateway, running_gateway
@@ -117,6 +117,7 @@ async def running_fleet(
         settings = api_settings(database_url, sandbox_gateway_url=sandbox.url, sandbox_gateway_secret=SecretStr(SECRET))
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("HOLDFAST_", "TEMPORAL_"))},
+            **as_environment(GENEROUS),
             "HOLDFAST_ENV": "development",
             "HOLDFAST_DATABASE_URL": database_url,
             "HOLDFAST_API_PORT": str(port),

@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import SecretStr
 
 from api.app import create_app
+from api.limits import BY_ADDRESS
 from api.requests import StrictRoute
 from settings import DEVELOPMENT_SECRET, Settings
 
@@ -79,6 +80,16 @@ def test_every_operation_says_which_errors_come_with_what_it_takes(document: dic
             assert all(len(scopes) == 1 for scopes in scoped), f"{name}: any one scope is enough, so each stands alone"
             assert not scoped or "403" in operation["responses"], name
         assert wanted <= set(operation["responses"]), f"{name} lacks {wanted - set(operation['responses'])}"
+
+
+def test_every_operation_says_429_that_has_a_token_or_is_open_and_neither_health_nor_a_webhook(
+    document: dict[str, Any],
+) -> None:
+    for name, operation in operations(document):
+        limited = "429" in operation["responses"]
+        assert limited == (operation["tags"][0] not in {"health", "webhooks"}), name
+        by_address = operation["operationId"] in BY_ADDRESS
+        assert by_address == (limited and "security" not in operation), f"{name}: limited neither by token nor address"
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
