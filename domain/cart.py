@@ -23,10 +23,13 @@ class CartStatus(StrEnum):
 
 
 class ProductNow(NamedTuple):
-    """A product as it is now. Amounts in minor units; `free`: units that can be reserved now."""
+    """A product as it is now. Amounts in minor units; `free`: units that can be reserved now.
+
+    `name` is None of a product that is gone and still shown, because a cart that is processing holds it.
+    """
 
     id: ProductId
-    name: str
+    name: str | None
     price: int
     offer_price: int | None
     available: bool
@@ -119,6 +122,19 @@ def totals(lines: Quantities, products: Products) -> Totals:
     subtotal = sum(products[product_id].price * quantity for product_id, quantity in lines.items())
     total = sum(products[product_id].unit_price * quantity for product_id, quantity in lines.items())
     return Totals(subtotal, subtotal - total, total)
+
+
+def as_held(lines: Quantities, products: Products, held: Mapping[ProductId, tuple[int, int]]) -> Products:
+    """The products of a cart that is processing: nothing is missing, and what its hold holds has the prices held.
+
+    `held`: (list price, unit price) by product.
+    """
+    shown = {}
+    for product_id in lines:
+        product = products.get(product_id) or ProductNow(product_id, None, 0, None, False, False, 0)
+        price, offer_price = held.get(product_id, (product.price, product.offer_price))
+        shown[product_id] = product._replace(price=price, offer_price=offer_price)
+    return shown
 
 
 def added(lines: Quantities, product_id: ProductId, quantity: int) -> dict[ProductId, int]:

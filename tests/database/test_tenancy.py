@@ -7,7 +7,7 @@ import inspect
 import pkgutil
 import types
 import typing
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -52,6 +52,7 @@ VALUES: dict[Any, Any] = {
     Owed: Owed(GatewayName("sandbox"), PaymentId("p"), CHECKOUT, 1, "COP", NOW),
     Sequence[Line]: [Line(ProductId(1), 1)],
     Sequence[ProductId]: [ProductId(1)],
+    Mapping[ProductId, int]: {ProductId(1): 1},
     bytes: b"{}",
     float: 0.0,
     int: 1,
