@@ -73,7 +73,13 @@ class Settings(BaseSettings):
     jwt_secret: SecretStr = SecretStr(DEVELOPMENT_SECRET)
     jwt_issuer: str = "holdfast"
     jwt_audience: str = "holdfast-api"
+    jwt_previous_secret: SecretStr | None = None
+    """Still verifies access tokens, while `jwt_secret` is replaced."""
     access_token_seconds: int = Field(default=900, ge=1, le=86_400)
+    refresh_token_seconds: int = Field(default=604_800, ge=1, le=31_536_000)
+    """How long a login lasts, however often it is refreshed."""
+    session_token_seconds: int = Field(default=86_400, ge=1, le=31_536_000)
+    """How long an anonymous session lasts; longer where a tenant's holds can."""
     buyer_hash_key: SecretStr = SecretStr(DEVELOPMENT_SECRET)
     """Keys the hash of the buyer that Temporal's search attributes show."""
 
@@ -107,8 +113,10 @@ class Settings(BaseSettings):
     def _refuse_development_secrets(self) -> Settings:
         if self.env == "development":
             return self
-        for name in ("jwt_secret", "buyer_hash_key"):
-            secret: SecretStr = getattr(self, name)
+        for name in ("jwt_secret", "jwt_previous_secret", "buyer_hash_key"):
+            secret: SecretStr | None = getattr(self, name)
+            if secret is None:
+                continue
             if secret.get_secret_value() == DEVELOPMENT_SECRET or len(secret.get_secret_value()) < 32:
                 raise UnsafeSettings(
                     f"HOLDFAST_{name.upper()} must be set to a secret of at least 32 characters"

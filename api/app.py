@@ -13,6 +13,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from activities.delivery import Delivery
 from activities.gateways.registry import gateways_from
 from api import logs, problems, temporal
+from api.access import Access, Lifetimes
 from api.confirming import Confirming
 from api.context import RequestContext
 from api.deps import Services
@@ -20,8 +21,10 @@ from api.engine import Engine
 from api.limits import Limit, Limits, storage_of
 from api.openapi import DESCRIPTION, TAGS, HoldfastAPI, installed_version
 from api.passwords import Passwords
+from api.revocations import Revocations
 from api.routes import admin_products, auth, checkouts, health, orders, products, webhooks
 from api.tokens import Tokens
+from api.verification import Verifier
 from db.database import Database
 from domain.ids import TenantId
 from settings import Settings
@@ -56,7 +59,9 @@ def create_app(settings: Settings | None = None, *, client: Client | None = None
 
 def tokens_from(settings: Settings) -> Tokens:
     """What issues and verifies this installation's access tokens. Raises ValueError for a short secret."""
-    return Tokens(settings.jwt_secret.get_secret_value(), settings.jwt_issuer, settings.jwt_audience)
+    previous = settings.jwt_previous_secret.get_secret_value() if settings.jwt_previous_secret else None
+    secret = settings.jwt_secret.get_secret_value()
+    return Tokens(secret, settings.jwt_issuer, settings.jwt_audience, previous=previous)
 
 
 def limits_from(settings: Settings) -> Limits:
@@ -89,17 +94,21 @@ def _services(
     hash_key = settings.buyer_hash_key.get_secret_value().encode()
     engine = Engine(client, settings.task_queue, hash_key, settings.max_inflight_starts)
     delivery = Delivery(db, client, settings.task_queue)
+    revocations = Revocations(db)
     return Services(
         db=db,
         temporal=client,
         gateways=gateways_from(settings.sandbox_gateway_url, settings.sandbox_gateway_secret.get_secret_value(), http),
-        tokens=tokens,
-        passwords=passwords,
+        verifier=Verifier(tokens, revocations),
+        access=Access(db, tokens, passwords, revocations, _lifetimes(settings)),
         default_tenant=TenantId(settings.default_tenant),
-        access_token_seconds=settings.access_token_seconds,
         versioned=settings.build_id is not None,
         engine=engine,
         delivery=delivery,
         confirming=Confirming(db, engine, delivery),
         limits=limits_from(settings),
     )
+
+
+def _lifetimes(settings: Settings) -> Lifetimes:
+    return Lifetimes(settings.access_token_seconds, settings.refresh_token_seconds, settings.session_token_seconds)

@@ -13,13 +13,14 @@ from temporalio.client import Client
 
 from activities.delivery import Delivery
 from activities.gateways.interface import Gateway
+from api.access import Access
 from api.addresses import address_of
 from api.confirming import Confirming
 from api.engine import Engine
 from api.limits import Limit, Limits
-from api.passwords import Passwords
-from api.tokens import Caller, Scope, Tokens
+from api.tokens import Caller, Scope
 from api.validation import IDEMPOTENCY_HEADER
+from api.verification import Verifier
 from db.database import Database
 from domain.errors import Forbidden, Unauthorized
 from domain.ids import GatewayName, TenantId
@@ -32,10 +33,9 @@ class Services:
     db: Database
     temporal: Client
     gateways: Mapping[GatewayName, Gateway]
-    tokens: Tokens
-    passwords: Passwords
+    verifier: Verifier
+    access: Access
     default_tenant: TenantId
-    access_token_seconds: int
     versioned: bool
     engine: Engine
     delivery: Delivery
@@ -72,7 +72,7 @@ async def _caller(
     address = address_of(request.scope)
     await services.limits.check(Limit.REFUSED_TOKENS, address)
     try:
-        caller = services.tokens.verify(credentials.credentials)
+        caller = await services.verifier.verify(credentials.credentials)
     except Unauthorized:
         await services.limits.hit(Limit.REFUSED_TOKENS, address)
         raise

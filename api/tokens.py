@@ -1,4 +1,4 @@
-"""Access tokens: JWTs (RFC 7519) in the profile of RFC 9068, signed with HS256 and nothing else."""
+"""Our own access tokens: JWTs (RFC 7519) in the profile of RFC 9068, signed with HS256 and nothing else."""
 
 from __future__ import annotations
 
@@ -7,29 +7,27 @@ import re
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import jwt
 
-from domain.errors import Unauthorized
+from api import jws
+from api.jws import RefusedToken
 from domain.ids import Actor, BuyerKey, SessionId, TenantId, session_key
 
 ALGORITHM = "HS256"
 HEADER = {"alg": ALGORITHM, "typ": "at+jwt"}
 """RFC 9068: `typ` keeps other tokens of ours (refresh, release) from passing as access tokens."""
-MAX_TOKEN_BYTES = 4096
 MIN_SECRET_BYTES = 32
-LEEWAY_SECONDS = 5
 _REQUIRED = ["iss", "aud", "sub", "tenant", "scope", "iat", "exp", "jti"]
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _SUBJECT = re.compile(r"[!-~]{1,128}")
 _SESSION = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_LOGIN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ID = re.compile(r"[!-~]{1,128}")
-_UNREADABLE = (jwt.PyJWTError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What a hostile token can raise inside the library."""
 
 
 class Scope(StrEnum):
@@ -47,6 +45,21 @@ class CallerKind(StrEnum):
     USER = "user"
     SERVICE = "service"
     SESSION = "session"
+
+
+def scopes_of(names: Iterable[str]) -> frozenset[Scope]:
+    """The scopes among these names; a name that is none gives nothing."""
+    return frozenset(Scope(name) for name in names if name in _SCOPES)
+
+
+def kind_of(scopes: Collection[Scope]) -> CallerKind:
+    """Of a token that is not an anonymous buyer's."""
+    return CallerKind.SERVICE if Scope.SERVICE in scopes else CallerKind.USER
+
+
+def buyer_key(kind: CallerKind, subject: str) -> BuyerKey:
+    """In whose name carts, checkouts and orders are."""
+    return BuyerKey(f"{kind}:{subject}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +81,7 @@ class Caller:
     @property
     def buyer_key(self) -> BuyerKey:
         """Whose carts, checkouts and orders these are: a user's or session's own, or all that a service started."""
-        return BuyerKey(f"{self.kind}:{self.subject}")
+        return buyer_key(self.kind, self.subject)
 
     @property
     def key_scope(self) -> BuyerKey:
@@ -90,14 +103,19 @@ class Tokens:
         issuer: str,
         audience: str,
         *,
+        previous: str | None = None,
         remembered: int = 10_000,
-        leeway_seconds: int = LEEWAY_SECONDS,
+        leeway_seconds: int = jws.LEEWAY_SECONDS,
     ) -> None:
-        """`leeway_seconds`: how far clocks may be apart. Raises ValueError for a secret shorter than 32 bytes."""
-        self._secret = secret.encode()
-        if len(self._secret) < MIN_SECRET_BYTES:
+        """`previous`: a secret that still verifies, while it is replaced. `leeway_seconds`: clocks may be so far apart.
+
+        Raises ValueError for a secret shorter than 32 bytes.
+        """
+        self._secrets = [secret.encode() for secret in (secret, previous) if secret is not None]
+        if min(map(len, self._secrets)) < MIN_SECRET_BYTES:
             raise ValueError(f"the token secret must have at least {MIN_SECRET_BYTES} bytes")
-        self._issuer, self._audience, self._leeway = issuer, audience, leeway_seconds
+        self._issuer, self._audience = issuer, audience
+        self._expected = jws.Expected(issuer, audience, _REQUIRED, leeway_seconds)
         self._remembered, self._known = remembered, OrderedDict[bytes, Caller]()
 
     def issue(
@@ -138,62 +156,70 @@ class Tokens:
             "jti": uuid.uuid4().hex,
             **more,
         }
-        return jwt.encode(claims, self._secret, ALGORITHM, headers={"typ": HEADER["typ"]})
+        return jwt.encode(claims, self._secrets[0], ALGORITHM, headers={"typ": HEADER["typ"]})
 
     def verify(self, token: str) -> Caller:
-        """The caller. Raises Unauthorized, which never says which rule was broken."""
-        if len(token) > MAX_TOKEN_BYTES or not token.isascii():
-            raise Unauthorized
-        digest = hashlib.sha256(token.encode()).digest()
+        """The caller. Raises RefusedToken, whose answer never says which rule was broken."""
+        caller = self.remembered(token)
+        if caller is None:
+            caller = self._read(token)
+            self._remember(token, caller)
+        return caller
+
+    def remembered(self, token: str) -> Caller | None:
+        """The caller of a token that was verified before and is not over."""
+        digest = _digest(token)
         caller = self._known.get(digest)
         if caller is None or caller.expires_at <= time.time():
-            caller = self._read(token)
-            self._remember(digest, caller)
+            return None
         self._known.move_to_end(digest)
         return caller
 
     def _read(self, token: str) -> Caller:
-        try:
-            read = jwt.decode_complete(
-                token,
-                self._secret,
-                [ALGORITHM],
-                options={"require": _REQUIRED, "enforce_minimum_key_length": True},
-                audience=self._audience,
-                issuer=self._issuer,
-                leeway=self._leeway,
-            )
-        except _UNREADABLE:
-            raise Unauthorized from None
         # Exactly ours: a `kid`, `jku`, `crit` or another type is a token of another kind.
-        if read["header"] != HEADER:
-            raise Unauthorized
-        return _caller(read["payload"])
+        if jws.header_of(token) != HEADER:
+            raise RefusedToken("header")
+        return _caller(self._claims(token))
 
-    def _remember(self, digest: bytes, caller: Caller) -> None:
-        self._known[digest] = caller
+    def _claims(self, token: str) -> Mapping[str, Any]:
+        *others, last = self._secrets
+        for secret in others:
+            try:
+                return jws.claims_of(token, secret, ALGORITHM, self._expected)
+            except RefusedToken as error:
+                if error.rule != "signature":
+                    raise
+        return jws.claims_of(token, last, ALGORITHM, self._expected)
+
+    def _remember(self, token: str, caller: Caller) -> None:
+        self._known[_digest(token)] = caller
         if len(self._known) > self._remembered:
             self._known.popitem(last=False)
 
 
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode(errors="replace")).digest()
+
+
 def _caller(claims: Mapping[str, Any]) -> Caller:
-    subject, tenant, scope, expires_at = claims["sub"], claims["tenant"], claims["scope"], claims["exp"]
-    texts = (subject, tenant, scope, claims["jti"], sid := claims.get("sid", ""))
-    if not all(isinstance(claim, str) for claim in texts) or type(expires_at) is not int:
-        raise Unauthorized
+    subject, tenant, scope, sid = claims["sub"], claims["tenant"], claims["scope"], claims.get("sid", "")
+    if not all(isinstance(claim, str) for claim in (subject, tenant, scope, sid, claims["jti"])):
+        raise RefusedToken("claims")
     if not _SUBJECT.fullmatch(subject) or not _TENANT.fullmatch(tenant) or not _ID.fullmatch(claims["jti"]):
-        raise Unauthorized
-    scopes = frozenset(Scope(name) for name in scope.split() if name in _SCOPES)
+        raise RefusedToken("claims")
+    scopes = scopes_of(scope.split())
     kind = _kind(claims, scopes)
-    return Caller(TenantId(tenant), subject, scopes, expires_at, claims["jti"], kind, sid, _origin(claims, kind))
+    if kind is not CallerKind.SESSION and sid and not _LOGIN.fullmatch(sid):
+        raise RefusedToken("claims")
+    return Caller(TenantId(tenant), subject, scopes, claims["exp"], claims["jti"], kind, sid, _origin(claims, kind))
 
 
 def _kind(claims: Mapping[str, Any], scopes: frozenset[Scope]) -> CallerKind:
     if "anonymous" not in claims:
-        return CallerKind.SERVICE if Scope.SERVICE in scopes else CallerKind.USER
+        return kind_of(scopes)
     own = claims["anonymous"] is True and scopes == {Scope.BUYER} and claims.get("sid") == claims["sub"]
     if not own or not _SESSION.fullmatch(claims["sub"]):
-        raise Unauthorized
+        raise RefusedToken("claims")
     return CallerKind.SESSION
 
 
@@ -201,8 +227,8 @@ def _origin(claims: Mapping[str, Any], kind: CallerKind) -> SessionId | None:
     origin = claims.get("origin")
     if origin is None:
         return None
-    if not isinstance(origin, str) or not _SESSION.fullmatch(origin) or kind is not CallerKind.USER:
-        raise Unauthorized
+    if not isinstance(origin, str) or not _SESSION.fullmatch(origin) or kind is CallerKind.SESSION:
+        raise RefusedToken("claims")
     return SessionId(origin)
 
 

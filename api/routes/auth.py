@@ -1,69 +1,99 @@
-"""Login."""
+"""Login, refresh, logout, and anonymous sessions."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from fastapi import APIRouter, Request, Response
-from pydantic import Field, StringConstraints
-from structlog import stdlib
+from fastapi import APIRouter, Request, Response, status
 from structlog.contextvars import bind_contextvars
 
-from api.deps import Wired
+from api.auth_models import Login, Refresh, SessionToken, TokenPair, session_token, token_pair
+from api.deps import AnyCaller, Services, Wired
 from api.hosts import tenant_of_host
-from api.models import Answer, StrictModel
 from api.problems import documented
 from api.requests import StrictRoute
-from api.tokens import Scope
-from db.users import find_account
 from domain.errors import (
     BadJson,
+    BadRequest,
     BodyTooSlow,
     Invalid,
+    NotFound,
     TooLarge,
     Unauthorized,
     Unavailable,
     UnsupportedMediaType,
 )
+from domain.ids import TenantId
 
 router = APIRouter(route_class=StrictRoute, tags=["auth"])
-_log = stdlib.get_logger("auth")
-
-
-class Login(StrictModel):
-    """Who logs in. The tenant is the host name's (`<tenant>.<domain>`), or the installation's default."""
-
-    username: Annotated[str, StringConstraints(min_length=1, max_length=254)] = Field(
-        description="Name or e-mail, in any case.", examples=["ana"]
-    )
-    password: Annotated[str, StringConstraints(min_length=1, max_length=1024)] = Field(examples=["holdfast-demo"])
-
-
-class AccessToken(Answer):
-    """A token for the Authorization header."""
-
-    access_token: str = Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.e30.c2lnbmF0dXJl"])
-    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  # a scheme, not a secret
-    expires_in: int = Field(description="Seconds.", examples=[900])
+_BODY = (BadJson, BodyTooSlow, TooLarge, UnsupportedMediaType, Invalid)
 
 
 @router.post(
     "/v1/auth/token",
     operation_id="login",
     summary="Log in",
-    responses=documented(Unauthorized, BadJson, BodyTooSlow, TooLarge, UnsupportedMediaType, Invalid, Unavailable),
+    responses=documented(Unauthorized, *_BODY, Unavailable),
 )
-async def login(body: Login, request: Request, response: Response, services: Wired) -> AccessToken:
-    """Exchange name (or e-mail) and password for an access token."""
+async def login(body: Login, request: Request, response: Response, services: Wired) -> TokenPair:
+    """Exchange name (or e-mail) and password for tokens.
+
+    With `session_token`, the anonymous session's cart and holds become the user's, and that token is over; the same
+    user may send it again when the answer was lost.
+    """
+    tenant = await _tenant(request, services)
+    _keep_private(response)
+    return token_pair(await services.access.log_in(tenant, body.username, body.password, body.session_token))
+
+
+@router.post(
+    "/v1/auth/refresh",
+    operation_id="refreshToken",
+    summary="Get the next tokens",
+    responses=documented(Unauthorized, *_BODY, Unavailable),
+)
+async def refresh(body: Refresh, response: Response, services: Wired) -> TokenPair:
+    """Exchange a refresh token for an access token and the next refresh token.
+
+    Each is good once. A second use ends the whole login, because one of the two who used it stole it: so let one
+    request at a time refresh, store the new token before using it, and log in again when the answer was lost.
+    """
+    _keep_private(response)
+    return token_pair(await services.access.refresh(body.refresh_token))
+
+
+@router.post(
+    "/v1/auth/logout",
+    operation_id="logout",
+    summary="Log out",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=documented(BadRequest, Unauthorized, Unavailable),
+)
+async def logout(caller: AnyCaller, services: Wired) -> None:
+    """End the login that the token is of: its access and refresh tokens are refused from now on.
+
+    An anonymous session's token ends the session; a program's token ends itself. A repeat is 401: the token is revoked.
+    """
+    await services.access.log_out(caller)
+
+
+@router.post(
+    "/v1/sessions",
+    operation_id="openSession",
+    summary="Buy without logging in",
+    status_code=status.HTTP_201_CREATED,
+    responses=documented(BadRequest, NotFound, Unavailable),
+)
+async def open_session(request: Request, response: Response, services: Wired) -> SessionToken:
+    """A token for an anonymous buyer, with a cart and holds of its own. It outlives the longest hold."""
+    tenant = await _tenant(request, services)
+    _keep_private(response)
+    return session_token(await services.access.open_session(tenant))
+
+
+async def _tenant(request: Request, services: Services) -> TenantId:
     tenant = await tenant_of_host(services.db, request.headers.get("host", ""), services.default_tenant)
     bind_contextvars(tenant=tenant)
-    account = await find_account(services.db, tenant, body.username)
-    matches = await services.passwords.match(account.password_hash if account else None, body.password)
-    if account is None or not matches:
-        _log.info("login_refused")
-        raise Unauthorized("Name or password is wrong.")
-    _log.info("login", user=str(account.id))
-    scopes = {Scope(name) for name in account.scopes if name in frozenset(Scope)}
-    seconds = services.access_token_seconds
+    return tenant
+
+
+def _keep_private(response: Response) -> None:
     response.headers["cache-control"] = "no-store"
-    return AccessToken(access_token=services.tokens.issue(tenant, str(account.id), scopes, seconds), expires_in=seconds)

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 DOCUMENT = create_app(api_settings("postgresql://nobody@127.0.0.1:1/nothing")).openapi()
 OPEN = {
     ("post", "/v1/auth/token"),
+    ("post", "/v1/auth/refresh"),
+    ("post", "/v1/sessions"),
     ("post", "/v1/webhooks/{tenant}/{gateway}"),
     ("get", "/healthz"),
     ("get", "/readyz"),

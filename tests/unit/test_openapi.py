@@ -17,8 +17,8 @@ from api.limits import BY_ADDRESS
 from api.requests import StrictRoute
 from settings import DEVELOPMENT_SECRET, Settings
 
-OPEN = {"login", "healthz", "readyz", "receiveWebhook"}
-"""Operations that need no token: the first gives one, a webhook carries a signature."""
+OPEN = {"login", "refreshToken", "openSession", "healthz", "readyz", "receiveWebhook"}
+"""Operations that need no token: the first three give one, a webhook carries a signature."""
 METHODS = {"get", "post", "put", "patch", "delete"}
 
 
