@@ -19,6 +19,7 @@ from psycopg.rows import DictRow, dict_row
 import db as db_package
 from db.database import Database, UnsafeConnection, _refuse_unsafe, app_conninfo
 from db.inbox import EventState, StoredEvent, record_event
+from db.logins import LoginId, NewLogin
 from db.refunds import Owed
 from db.reserve import reserve
 from db.settle import settle
@@ -53,6 +54,8 @@ VALUES: dict[Any, Any] = {
     Sequence[Line]: [Line(ProductId(1), 1)],
     Sequence[ProductId]: [ProductId(1)],
     Mapping[ProductId, int]: {ProductId(1): 1},
+    NewLogin: NewLogin(LoginId(CHECKOUT), CHECKOUT, 1, 1),
+    datetime: NOW,
     bytes: b"{}",
     float: 0.0,
     int: 1,
