@@ -17,12 +17,13 @@ from api.access import Access, Lifetimes
 from api.confirming import Confirming
 from api.context import RequestContext
 from api.deps import Services
+from api.edge import edge
 from api.engine import Engine
 from api.limits import Limit, Limits, storage_of
 from api.openapi import DESCRIPTION, TAGS, HoldfastAPI, installed_version
 from api.passwords import Passwords
 from api.revocations import Revocations
-from api.routes import admin_products, auth, checkouts, health, orders, products, webhooks
+from api.routes import admin_products, auth, cart, checkouts, health, orders, products, webhooks
 from api.tokens import Tokens
 from api.verification import Verifier
 from db.database import Database
@@ -37,7 +38,7 @@ def create_app(settings: Settings | None = None, *, client: Client | None = None
     that cannot work.
     """
     settings = settings or Settings()
-    logs.configure(settings.log_format)
+    logs.configure(settings.log_format, folder=settings.log_dir)
     app = HoldfastAPI(
         title="Holdfast",
         version=installed_version(),
@@ -48,11 +49,11 @@ def create_app(settings: Settings | None = None, *, client: Client | None = None
     )
     app.state.max_body_bytes = settings.max_body_bytes
     app.state.body_seconds = settings.max_body_seconds
-    app.add_middleware(RequestContext)
+    app.add_middleware(RequestContext, around=edge(settings.hosts, settings.cors_origins))
     if settings.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     problems.install(app)
-    for routes in (auth, products, admin_products, checkouts, orders, webhooks, health):
+    for routes in (auth, products, admin_products, cart, checkouts, orders, webhooks, health):
         app.include_router(routes.router)
     return app
 

@@ -15,6 +15,7 @@ TAGS = [
     {"name": "auth", "description": "Access tokens."},
     {"name": "catalogue", "description": "Products, prices and stock."},
     {"name": "catalogue administration", "description": "For a tenant's administrators."},
+    {"name": "cart", "description": "Product ids and quantities, priced anew at each read."},
     {"name": "checkouts", "description": "Hold, extend, pay, confirm, cancel."},
     {"name": "orders", "description": "What was sold."},
     {"name": "webhooks", "description": "For payment gateways."},
