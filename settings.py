@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 DEVELOPMENT_SECRET = "holdfast-development-secret-never-use-in-production"  # noqa: S105  # refused outside development
 DEVELOPMENT_WEBHOOK_SECRET = "whsec_aG9sZGZhc3QtZGV2ZWxvcG1lbnQtd2ViaG9vay1zZWNyZXQ="  # noqa: S105  # likewise
+
+
+LOCAL_HOSTS = ("localhost", "*.localhost", "127.0.0.1", "[::1]")
+"""What a developer calls the API."""
 
 
 class UnsafeSettings(ValueError):
@@ -34,6 +39,29 @@ def _no_stranger(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _names_a_host(value: tuple[str, ...]) -> tuple[str, ...]:
+    for host in value:
+        if not _HOST.fullmatch(host):
+            raise ValueError(f"{host!r} is no host name without a port, such as shop.example.com or *.shop.example.com")
+    return value
+
+
+def _names_an_origin(value: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in value:
+        if not _ORIGIN.fullmatch(origin) or origin.endswith(_DEFAULT_PORTS[origin.partition(":")[0]]):
+            raise ValueError(
+                f"{origin!r} is no origin as browsers send it, such as https://shop.example.com:"
+                " no *, no path, no default port, lower case"
+            )
+    return value
+
+
+_NAME = r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]"
+_HOST = re.compile(rf"(?:\*\.)?(?:{_NAME})")
+_ORIGIN = re.compile(rf"https?://(?:{_NAME})(?::[0-9]{{1,5}})?")
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+Hosts = Annotated[Names, AfterValidator(_names_a_host)]
+Origins = Annotated[Names, AfterValidator(_names_an_origin)]
 Networks = Annotated[Names, AfterValidator(_no_stranger)]
 PerMinute = Annotated[int, Field(ge=0, le=1_000_000_000)]
 """Requests a minute; 0 does not limit."""
@@ -107,7 +135,13 @@ class Settings(BaseSettings):
     """Where requests are counted: `memory` (each process for itself), or what the library `limits` knows."""
     trusted_proxies: Networks = ()
     """Addresses and networks whose X-Forwarded-For says where a request comes from."""
+    allowed_hosts: Hosts = ()
+    """What Host headers may name, without ports. See `hosts`."""
+    cors_origins: Origins = ()
+    """Where pages come from that may call the API."""
     log_format: Literal["json", "console"] = "json"
+    log_dir: Path | None = None
+    """Where the logs `auth` and `security` have files of their own."""
 
     @model_validator(mode="after")
     def _refuse_development_secrets(self) -> Settings:
@@ -125,6 +159,17 @@ class Settings(BaseSettings):
         if self.sandbox_gateway_secret.get_secret_value() == DEVELOPMENT_WEBHOOK_SECRET:
             raise UnsafeSettings("HOLDFAST_SANDBOX_GATEWAY_SECRET must be set to a secret of its own")
         return self
+
+    @model_validator(mode="after")
+    def _refuse_every_host(self) -> Settings:
+        if self.env != "development" and not self.allowed_hosts:
+            raise UnsafeSettings("HOLDFAST_ALLOWED_HOSTS must name the hosts that the API answers for")
+        return self
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """What Host headers may name: in development, this machine if nothing else."""
+        return self.allowed_hosts or LOCAL_HOSTS
 
     @property
     def admin_url(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
 import structlog
@@ -22,8 +23,10 @@ _QUIET = frozenset({"/healthz", "/readyz"})
 class RequestContext:
     """Gives each request an id (the caller's X-Request-ID if it is good), logs how it ended, answers 500 itself."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, around: Callable[[ASGIApp], ASGIApp] = lambda app: app) -> None:
+        """`around`: what is put around the app and around its 500s, within what has an id and is logged."""
         self._app = app
+        self._inner = around(self._answer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -35,23 +38,22 @@ class RequestContext:
         structlog.contextvars.bind_contextvars(request_id=answer.request_id)
         began = time.perf_counter()
         try:
-            await self._answer(scope, receive, answer)
+            scope["answer"] = answer
+            await self._inner(scope, receive, answer)
         finally:
             _log_request(scope, answer.status, time.perf_counter() - began)
 
-    async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not _readable(scope):
-            await problem(scope, BadRequest("The address has bytes that are not UTF-8, or NUL."))(
-                scope, receive, answer
-            )
+            await problem(scope, BadRequest("The address has bytes that are not UTF-8, or NUL."))(scope, receive, send)
             return
         try:
-            await self._app(scope, receive, answer)
+            await self._app(scope, receive, send)
         except Exception:
             _log.exception("unexpected")
-            if answer.status:
+            if scope["answer"].status:
                 raise  # Half an answer is out: only closing the connection tells the caller that it is not whole.
-            await problem(scope, HoldfastError("It is logged under this request_id."))(scope, receive, answer)
+            await problem(scope, HoldfastError("It is logged under this request_id."))(scope, receive, send)
 
 
 class _Answer:

@@ -39,6 +39,18 @@ class BadJson(BadRequest):
     code, title = "bad_json", "The body is not good JSON"
 
 
+class HostNotAllowed(BadRequest):
+    """The Host header names none of the hosts that this installation answers for."""
+
+    code, title = "host_not_allowed", "This host is not served here"
+
+
+class PreflightRefused(BadRequest):
+    """A browser asked whether a page may call (CORS); its origin, method or headers are not allowed."""
+
+    code, title = "preflight_refused", "A page of this origin may not call like this"
+
+
 class BodyTooSlow(BadRequest):
     """The body did not arrive in time."""
 

@@ -141,5 +141,12 @@ def test_the_development_secret_starts_nowhere_else() -> None:
         create_app(Settings(env="production", jwt_secret=SecretStr(DEVELOPMENT_SECRET)))
 
 
+def test_production_does_not_start_without_the_names_of_its_hosts() -> None:
+    secrets = {name: "s" * 32 for name in ("jwt_secret", "buyer_hash_key", "sandbox_gateway_secret")}
+    with pytest.raises(ValueError, match="HOLDFAST_ALLOWED_HOSTS"):
+        Settings.model_validate({"env": "production", **secrets})
+    assert Settings.model_validate({"env": "production", **secrets, "allowed_hosts": "a.b,c"}).hosts == ("a.b", "c")
+
+
 def api_routes(app: FastAPI) -> list[APIRoute]:
     return [context.route for context in iter_route_contexts(app.routes) if isinstance(context.route, APIRoute)]
