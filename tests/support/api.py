@@ -16,17 +16,17 @@ from temporalio.client import Client
 
 from api.app import create_app
 from api.limits import Limit
-from settings import Settings
+from settings import LOCAL_HOSTS, Settings
 
 GENEROUS = dict.fromkeys((f"rate_limit_{limit}" for limit in Limit), 1_000_000)
 """Tests send as much as they like, from one address; those about the limits set their own."""
+HOSTS = (*LOCAL_HOSTS, "other", "*.1.2.3", "*.example.com")
 
 
 def api_settings(database_url: str, **changes: object) -> Settings:
     """Development settings for a test's own database; `changes` by field name."""
-    return Settings.model_validate(
-        {"env": "development", "database_url": SecretStr(database_url), **GENEROUS, **changes}
-    )
+    ours = {"env": "development", "database_url": SecretStr(database_url), "allowed_hosts": HOSTS}
+    return Settings.model_validate({**ours, **GENEROUS, **changes})
 
 
 def as_environment(changes: Mapping[str, object]) -> dict[str, str]:
