@@ -17,6 +17,7 @@ import pytest
 from psycopg.rows import DictRow, dict_row
 
 import db as db_package
+from db.catalogue_admin import NewProduct, ProductChanges
 from db.database import Database, UnsafeConnection, _refuse_unsafe, app_conninfo
 from db.inbox import EventState, StoredEvent, record_event
 from db.logins import LoginId, NewLogin
@@ -51,6 +52,8 @@ VALUES: dict[Any, Any] = {
         EventState.RECEIVED, None, False,
     ),
     Owed: Owed(GatewayName("sandbox"), PaymentId("p"), CHECKOUT, 1, "COP", NOW),
+    NewProduct: NewProduct("x", 1),
+    ProductChanges: ProductChanges(),
     Sequence[Line]: [Line(ProductId(1), 1)],
     Sequence[ProductId]: [ProductId(1)],
     Mapping[ProductId, int]: {ProductId(1): 1},
