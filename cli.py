@@ -20,6 +20,7 @@ SERVER: dict[str, Any] = {
     "proxy_headers": False,  # The API has its own (HOLDFAST_TRUSTED_PROXIES); uvicorn's would trust loopback.
     "access_log": False,  # Each program logs its requests itself.
     "timeout_graceful_shutdown": 8,
+    "timeout_worker_healthcheck": 30,  # Of several processes; 5 s, the default, kills one on a machine that is busy.
 }
 
 # Each command imports what it needs itself, so that `holdfast --help` is quick and the parts stay apart.
@@ -97,16 +98,25 @@ def token(
 
 @app.command()
 def api() -> None:
-    """Run the HTTP API."""
+    """Run the HTTP API, in as many processes as HOLDFAST_API_PROCESSES says."""
+    from api.app import create_app
+    from local.errors import LocalError
+
     settings = _settings()
-    _serve("api.app:create_app", settings.api_host, settings.api_port)
+    try:
+        made = create_app(settings)  # Settings that cannot work are told of here, once, and not by every process.
+    except ValueError as error:
+        raise LocalError(str(error)) from None
+    several = settings.api_processes > 1
+    app = "api.app:create_app" if several else made
+    _serve(app, settings.api_host, settings.api_port, factory=several, workers=settings.api_processes)
 
 
 @app.command()
 def gateway() -> None:
     """Run the sandbox payment gateway (development and tests)."""
     settings = _settings()
-    _serve("local.gateway.app:create_app", settings.gateway_host, settings.gateway_port)
+    _serve("local.gateway.app:create_app", settings.gateway_host, settings.gateway_port, factory=True)
 
 
 @migrate_app.command("up")
@@ -222,10 +232,10 @@ def _joined_settings() -> Settings:
     return _settings()
 
 
-def _serve(factory: str, host: str, port: int) -> None:
+def _serve(app: Any, host: str, port: int, **more: Any) -> None:
     import uvicorn
 
-    uvicorn.run(factory, factory=True, host=host, port=port, **SERVER)
+    uvicorn.run(app, host=host, port=port, **SERVER, **more)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def create_app(settings: Settings | None = None, *, client: Client | None = None
         version=installed_version(),
         description=DESCRIPTION,
         openapi_tags=TAGS,
-        lifespan=_lifespan(settings, tokens_from(settings), client),
+        lifespan=_lifespan(settings, tokens_from(settings), limits_from(settings), client),
         redirect_slashes=False,
     )
     app.state.max_body_bytes = settings.max_body_bytes
@@ -72,14 +72,14 @@ def limits_from(settings: Settings) -> Limits:
 
 
 def _lifespan(
-    settings: Settings, tokens: Tokens, client: Client | None
+    settings: Settings, tokens: Tokens, limits: Limits, client: Client | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         db = Database(settings.database_url.get_secret_value(), size=settings.database_pool_size, name="holdfast-api")
         engine = client or await temporal.connect(f"127.0.0.1:{settings.temporal_port}", lazy=True)
         async with httpx.AsyncClient() as http:
-            app.state.services = _services(settings, tokens, db, engine, http, await Passwords.create())
+            app.state.services = _services(settings, tokens, limits, db, engine, http, await Passwords.create())
             await db.open()
             try:
                 yield
@@ -90,7 +90,13 @@ def _lifespan(
 
 
 def _services(
-    settings: Settings, tokens: Tokens, db: Database, client: Client, http: httpx.AsyncClient, passwords: Passwords
+    settings: Settings,
+    tokens: Tokens,
+    limits: Limits,
+    db: Database,
+    client: Client,
+    http: httpx.AsyncClient,
+    passwords: Passwords,
 ) -> Services:
     hash_key = settings.buyer_hash_key.get_secret_value().encode()
     engine = Engine(client, settings.task_queue, hash_key, settings.max_inflight_starts)
@@ -107,7 +113,7 @@ def _services(
         engine=engine,
         delivery=delivery,
         confirming=Confirming(db, engine, delivery),
-        limits=limits_from(settings),
+        limits=limits,
     )
 
 
