@@ -6,6 +6,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -56,13 +57,34 @@ def _names_an_origin(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _pairs_scopes(value: tuple[str, ...]) -> tuple[str, ...]:
+    for pair in value:
+        if pair.rpartition("=")[2] not in _SCOPES or not pair.rpartition("=")[0]:
+            raise ValueError(f"{pair!r} is not theirs=ours, where ours is one of {', '.join(_SCOPES)}")
+    return value
+
+
+def _refuse_open_keys(url: SplitResult, development: bool) -> None:
+    """Keys that came in the clear could be anybody's."""
+    loopback = url.hostname in {"127.0.0.1", "::1", "localhost"}
+    if url.scheme not in {"http", "https"} or not url.hostname:
+        raise ValueError("HOLDFAST_OUTSIDE_JWKS_URL must be a URL such as https://issuer.example.com/keys")
+    if url.scheme != "https" and not (loopback or development):
+        raise UnsafeSettings("HOLDFAST_OUTSIDE_JWKS_URL must be https, except on this machine itself")
+
+
+_SCOPES = ("buyer", "service", "admin", "operator")
 _NAME = r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]"
 _HOST = re.compile(rf"(?:\*\.)?(?:{_NAME})")
 _ORIGIN = re.compile(rf"https?://(?:{_NAME})(?::[0-9]{{1,5}})?")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 Hosts = Annotated[Names, AfterValidator(_names_a_host)]
 Origins = Annotated[Names, AfterValidator(_names_an_origin)]
+ScopePairs = Annotated[Names, AfterValidator(_pairs_scopes)]
 Networks = Annotated[Names, AfterValidator(_no_stranger)]
+Algorithms = Annotated[
+    tuple[Literal["ES256", "EdDSA", "RS256"], ...], NoDecode, BeforeValidator(_split), Field(min_length=1)
+]
 PerMinute = Annotated[int, Field(ge=0, le=1_000_000_000)]
 """Requests a minute; 0 does not limit."""
 
@@ -109,6 +131,17 @@ class Settings(BaseSettings):
     """How long a login lasts, however often it is refreshed."""
     session_token_seconds: int = Field(default=86_400, ge=1, le=31_536_000)
     """How long an anonymous session lasts; longer where a tenant's holds can."""
+    outside_issuer: str | None = None
+    """The `iss` of an outside issuer whose access tokens are good here; with it, audience and JWKS URL are needed."""
+    outside_audience: str | None = None
+    outside_jwks_url: str | None = None
+    outside_algorithms: Algorithms = ("ES256", "EdDSA", "RS256")
+    outside_token_types: Annotated[Names, Field(min_length=1)] = ("at+jwt",)
+    """Accepted `typ` headers (RFC 9068: at+jwt). An issuer that says only JWT cannot be told from one of ID tokens."""
+    outside_tenant_claim: str = "tenant"
+    outside_scope_claim: str = "scope"
+    outside_scopes: ScopePairs = ("buyer=buyer",)
+    """Which of our scopes each of its scopes gives, as theirs=ours."""
     buyer_hash_key: SecretStr = SecretStr(DEVELOPMENT_SECRET)
     """Keys the hash of the buyer that Temporal's search attributes show."""
 
@@ -165,6 +198,17 @@ class Settings(BaseSettings):
     def _refuse_every_host(self) -> Settings:
         if self.env != "development" and not self.allowed_hosts:
             raise UnsafeSettings("HOLDFAST_ALLOWED_HOSTS must name the hosts that the API answers for")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_half_an_issuer(self) -> Settings:
+        given = (self.outside_issuer, self.outside_audience, self.outside_jwks_url)
+        if any(given) and not all(given):
+            raise ValueError(
+                "HOLDFAST_OUTSIDE_ISSUER, HOLDFAST_OUTSIDE_AUDIENCE and HOLDFAST_OUTSIDE_JWKS_URL must be set together"
+            )
+        if self.outside_jwks_url:
+            _refuse_open_keys(urlsplit(self.outside_jwks_url), self.env == "development")
         return self
 
     @property

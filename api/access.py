@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from structlog import stdlib
 
 from api import refresh_tokens
+from api.caller import Caller, CallerKind, buyer_key, kind_of, scopes_of
 from api.jws import RefusedToken
 from api.passwords import Passwords
-from api.revocations import Revocations
-from api.tokens import Caller, CallerKind, Tokens, buyer_key, kind_of, scopes_of
+from api.verification import Verifier
 from db.adoption import adopt_session
 from db.database import Database
 from db.logins import Login, LoginId, NewLogin, RefreshRefusal, Refused, close_login, open_login, rotate
@@ -60,11 +60,9 @@ class Session:
 class Access:
     """Lets callers in and out."""
 
-    def __init__(
-        self, db: Database, tokens: Tokens, passwords: Passwords, revocations: Revocations, lifetimes: Lifetimes
-    ) -> None:
-        self._db, self._tokens, self._passwords = db, tokens, passwords
-        self._revocations, self._lifetimes = revocations, lifetimes
+    def __init__(self, db: Database, verifier: Verifier, passwords: Passwords, lifetimes: Lifetimes) -> None:
+        self._db, self._passwords, self._lifetimes = db, passwords, lifetimes
+        self._tokens, self._revocations = verifier.tokens, verifier.revocations
 
     async def log_in(self, tenant: TenantId, name: str, password: str, session_token: str | None = None) -> LoggedIn:
         """Check name (or e-mail) and password; take over the session that `session_token` is of.

@@ -19,12 +19,13 @@ from api.context import RequestContext
 from api.deps import Services
 from api.edge import edge
 from api.engine import Engine
+from api.issuers import OutsideConfig, OutsideIssuer
 from api.limits import Limit, Limits, storage_of
 from api.openapi import DESCRIPTION, TAGS, HoldfastAPI, installed_version
 from api.passwords import Passwords
 from api.revocations import Revocations
 from api.routes import admin_products, auth, cart, checkouts, health, orders, products, webhooks
-from api.tokens import Tokens
+from api.tokens import Scope, Tokens
 from api.verification import Verifier
 from db.database import Database
 from domain.ids import TenantId
@@ -65,6 +66,24 @@ def tokens_from(settings: Settings) -> Tokens:
     return Tokens(secret, settings.jwt_issuer, settings.jwt_audience, previous=previous)
 
 
+def outside_from(settings: Settings, http: httpx.AsyncClient) -> OutsideIssuer | None:
+    """The outside issuer that this installation trusts, if there is one."""
+    issuer, audience, url = settings.outside_issuer, settings.outside_audience, settings.outside_jwks_url
+    if issuer is None or audience is None or url is None:
+        return None
+    config = OutsideConfig(
+        issuer=issuer,
+        audience=audience,
+        jwks_url=url,
+        algorithms=settings.outside_algorithms,
+        types=settings.outside_token_types,
+        tenant_claim=settings.outside_tenant_claim,
+        scope_claim=settings.outside_scope_claim,
+        scopes={theirs: Scope(ours) for theirs, _, ours in (pair.rpartition("=") for pair in settings.outside_scopes)},
+    )
+    return OutsideIssuer(config, http)
+
+
 def limits_from(settings: Settings) -> Limits:
     """The rate limits that this installation sets. Raises ValueError for a store that cannot be used."""
     per_minute = {limit: getattr(settings, f"rate_limit_{limit}") for limit in Limit}
@@ -79,19 +98,23 @@ def _lifespan(
         db = Database(settings.database_url.get_secret_value(), size=settings.database_pool_size, name="holdfast-api")
         engine = client or await temporal.connect(f"127.0.0.1:{settings.temporal_port}", lazy=True)
         async with httpx.AsyncClient() as http:
-            app.state.services = _services(settings, tokens, limits, db, engine, http, await Passwords.create())
+            outside = outside_from(settings, http)
+            verifier = Verifier(tokens, Revocations(db), outside)
+            app.state.services = _services(settings, verifier, limits, db, engine, http, await Passwords.create())
             await db.open()
             try:
                 yield
             finally:
                 await db.close()
+                if outside:
+                    await outside.close()
 
     return lifespan
 
 
 def _services(
     settings: Settings,
-    tokens: Tokens,
+    verifier: Verifier,
     limits: Limits,
     db: Database,
     client: Client,
@@ -101,13 +124,12 @@ def _services(
     hash_key = settings.buyer_hash_key.get_secret_value().encode()
     engine = Engine(client, settings.task_queue, hash_key, settings.max_inflight_starts)
     delivery = Delivery(db, client, settings.task_queue)
-    revocations = Revocations(db)
     return Services(
         db=db,
         temporal=client,
         gateways=gateways_from(settings.sandbox_gateway_url, settings.sandbox_gateway_secret.get_secret_value(), http),
-        verifier=Verifier(tokens, revocations),
-        access=Access(db, tokens, passwords, revocations, _lifetimes(settings)),
+        verifier=verifier,
+        access=Access(db, verifier, passwords, _lifetimes(settings)),
         default_tenant=TenantId(settings.default_tenant),
         versioned=settings.build_id is not None,
         engine=engine,

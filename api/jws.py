@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from domain.errors import BadJson, Unauthorized
 MAX_TOKEN_BYTES = 4096
 LEEWAY_SECONDS = 5
 """How far clocks may be apart."""
+MAX_LIFETIME_SECONDS = 366 * 86_400
+"""A token that lives longer is refused: its revocation would have to be kept as long."""
 _FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 _TIMES = ("exp", "iat", "nbf")
 _RULES: Mapping[type[Exception], str] = {
@@ -60,7 +63,7 @@ def header_of(token: str) -> Mapping[str, Any]:
 def claims_of(token: str, key: Any, algorithm: str, expected: Expected) -> Mapping[str, Any]:
     """The claims of a token that this key signed, that is in time, and from and for whom it should be.
 
-    Raises RefusedToken. Call `header_of` before.
+    `expected.required` must name `exp`. Raises RefusedToken. Call `header_of` before.
     """
     try:
         jwt.decode(
@@ -78,6 +81,8 @@ def claims_of(token: str, key: Any, algorithm: str, expected: Expected) -> Mappi
     # Whole seconds only: RFC 7519 would allow fractions, and `true` is a number to some.
     if any(type(claims.get(name, 0)) is not int for name in _TIMES):
         raise RefusedToken("claims")
+    if claims["exp"] > time.time() + MAX_LIFETIME_SECONDS + expected.leeway_seconds:
+        raise RefusedToken("lifetime")
     return claims
 
 

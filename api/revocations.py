@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from api.caller import Caller
 from api.jws import RefusedToken
-from api.tokens import Caller
 from db.database import TRANSACTION_TIMEOUT_MS, Database
 from db.revocations import Revoked, all_revoked, newly_revoked
 from domain.errors import Unavailable

@@ -11,8 +11,12 @@ from domain.ids import BuyerKey, SessionId, TenantId
 HOLD_MARGIN_SECONDS = 3600
 """A session outlives the longest hold by this: time to log in, to read the order, to start again."""
 
+LONGEST_SECONDS = 366 * 86_400
+"""As long as any token may last."""
+
 LIFETIME = """
-    SELECT greatest(%(seconds)s, maximum_seconds + %(margin)s) AS seconds FROM tenants WHERE id = %(tenant)s
+    SELECT least(greatest(%(seconds)s, maximum_seconds::bigint + %(margin)s), %(longest)s) AS seconds
+    FROM tenants WHERE id = %(tenant)s
 """
 OPEN = f"""
     INSERT INTO sessions (tenant_id, id, expires_at)
@@ -44,7 +48,10 @@ async def open_session(db: Database, tenant: TenantId, session: SessionId, secon
 
     Raises NotFound when there is no such tenant.
     """
-    values = {"tenant": tenant, "session": session, "seconds": seconds, "margin": HOLD_MARGIN_SECONDS}
+    values = {
+        "tenant": tenant, "session": session, "seconds": seconds, "margin": HOLD_MARGIN_SECONDS,
+        "longest": LONGEST_SECONDS,
+    }  # fmt: skip
     [_, rows] = await db.run(tenant, (OPEN, values), (LIFETIME, values))
     if not rows:
         raise NotFound("There is no shop at this address.")

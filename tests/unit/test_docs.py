@@ -25,7 +25,7 @@ def shown(default: object) -> str:
     value = default.get_secret_value() if isinstance(default, SecretStr) else default
     if value in (DEVELOPMENT_SECRET, DEVELOPMENT_WEBHOOK_SECRET):
         return KNOWN
-    return "-" if value in (None, ()) else f"`{value}`"
+    return "-" if value in (None, ()) else f"`{','.join(value) if isinstance(value, tuple) else value}`"
 
 
 def test_the_table_of_settings_names_every_setting_with_its_default() -> None:
