@@ -20,6 +20,7 @@ from activities.delivery import Delivery
 from activities.gateways.interface import Gateway
 from activities.gateways.registry import gateways_from
 from activities.payments import PaymentActivities
+from activities.purge import Purge
 from activities.repair import Repair
 from activities.schedules import ensure_schedules
 from api import temporal
@@ -30,9 +31,10 @@ from workflows.checkout import CheckoutWorkflow
 from workflows.consistency_check import ConsistencyCheckWorkflow
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.pinned import PinnedCheckoutWorkflow
+from workflows.purge import PurgeTokensWorkflow
 
-WORKFLOWS = (CheckoutWorkflow, LatePaymentWorkflow, ConsistencyCheckWorkflow)
-VERSIONED_WORKFLOWS = (PinnedCheckoutWorkflow, LatePaymentWorkflow, ConsistencyCheckWorkflow)
+WORKFLOWS = (CheckoutWorkflow, LatePaymentWorkflow, ConsistencyCheckWorkflow, PurgeTokensWorkflow)
+VERSIONED_WORKFLOWS = (PinnedCheckoutWorkflow, LatePaymentWorkflow, ConsistencyCheckWorkflow, PurgeTokensWorkflow)
 PASSED_THROUGH = (
     "domain",
     "activities.names",
@@ -66,6 +68,7 @@ def all_activities(
         payments.start_late_payment,
         payments.refund_payment,
         Repair(db, admin_url, delivery).repair,
+        Purge(admin_url).purge_tokens,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio.client import (
@@ -17,29 +18,46 @@ from temporalio.client import (
     ScheduleUpdateInput,
 )
 
-from domain.naming import CONSISTENCY_CHECK
+from domain.naming import CONSISTENCY_CHECK, PURGE_TOKENS
 
-CONSISTENCY_CHECK_EVERY = timedelta(minutes=5)
-CONSISTENCY_CHECK_ID = "consistency-check"
+
+@dataclass(frozen=True)
+class Planned:
+    """A workflow that is started again and again, one run at a time. `id` names both schedule and run."""
+
+    id: str
+    workflow: str
+    every: timedelta
+    summary: str
+
+
+PLANNED = (
+    Planned("consistency-check", CONSISTENCY_CHECK, timedelta(minutes=5), "Mend what a lost run left behind"),
+    Planned("purge-tokens", PURGE_TOKENS, timedelta(hours=1), "Delete tokens, revocations and sessions that are over"),
+)
 
 
 async def ensure_schedules(client: Client, task_queue: str) -> None:
     """Create the schedules, or bring them up to date. Any number of workers may do so at once."""
-    schedule = Schedule(
+    for planned in PLANNED:
+        await _ensure(client, planned.id, _schedule(planned, task_queue))
+
+
+def _schedule(planned: Planned, task_queue: str) -> Schedule:
+    return Schedule(
         action=ScheduleActionStartWorkflow(
-            CONSISTENCY_CHECK,
-            id=CONSISTENCY_CHECK_ID,
-            task_queue=task_queue,
-            static_summary="Mend what a lost run left behind",
+            planned.workflow, id=planned.id, task_queue=task_queue, static_summary=planned.summary
         ),
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=CONSISTENCY_CHECK_EVERY)]),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=planned.every)]),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(minutes=1)),
     )
 
+
+async def _ensure(client: Client, schedule_id: str, schedule: Schedule) -> None:
     def up_to_date(_: ScheduleUpdateInput) -> ScheduleUpdate:
         return ScheduleUpdate(schedule=schedule)
 
     try:
-        await client.create_schedule(CONSISTENCY_CHECK_ID, schedule)
+        await client.create_schedule(schedule_id, schedule)
     except ScheduleAlreadyRunningError:
-        await client.get_schedule_handle(CONSISTENCY_CHECK_ID).update(up_to_date)
+        await client.get_schedule_handle(schedule_id).update(up_to_date)

@@ -11,6 +11,7 @@ from domain.ids import CheckoutId, GatewayName, PaymentId, TenantId
 CHECKOUT = "Checkout"
 LATE_PAYMENT = "LatePayment"
 CONSISTENCY_CHECK = "ConsistencyCheck"
+PURGE_TOKENS = "PurgeTokens"
 
 RESERVE_UPDATE = "reserve"
 CONFIRM_UPDATE = "confirm"

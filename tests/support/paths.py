@@ -10,7 +10,7 @@ from temporalio.client import WorkflowHandle
 
 from domain.gateway import PaymentStatus
 from domain.messages import LatePayment
-from domain.naming import CONSISTENCY_CHECK
+from domain.naming import CONSISTENCY_CHECK, PURGE_TOKENS
 from tests.support import faults
 from tests.support.checkouts import a_start
 from tests.support.till import TASK_QUEUE, Held, Till
@@ -175,5 +175,12 @@ async def late_payment_that_the_gateway_is_asked_about(till: Till) -> Run:
 @path
 async def consistency_check(till: Till) -> Run:
     run = await till.client.start_workflow(CONSISTENCY_CHECK, id="consistency-check", task_queue=TASK_QUEUE)
+    await run.result()
+    return run
+
+
+@path
+async def purge_tokens(till: Till) -> Run:
+    run = await till.client.start_workflow(PURGE_TOKENS, id="purge-tokens", task_queue=TASK_QUEUE)
     await run.result()
     return run

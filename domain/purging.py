@@ -1,0 +1,16 @@
+"""What the purge did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Purged:
+    """How many rows were deleted because their own end had passed."""
+
+    refresh_tokens: int = 0
+    logins: int = 0
+    revocations: int = 0
+    sessions: int = 0
+    carts: int = 0
