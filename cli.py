@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from local.commands import products
+from local.commands.common import joined_settings
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -32,6 +34,7 @@ migrate_app = typer.Typer(no_args_is_help=True, help="The database's schema: up,
 app.add_typer(migrate_app, name="migrate")
 worker_app = typer.Typer(help="The worker: run it, or make a build of it current.")
 app.add_typer(worker_app, name="worker")
+app.add_typer(products.app, name="products")
 
 
 @app.command()
@@ -62,7 +65,7 @@ def worker_promote(
     from local.errors import LocalError
     from worker import connect
 
-    settings = _joined_settings()
+    settings = joined_settings()
     build = build_id or settings.build_id
     if build is None:
         raise LocalError("name the build: `holdfast worker promote BUILD`, or set HOLDFAST_BUILD_ID")
@@ -87,7 +90,7 @@ def token(
     from domain.ids import TenantId
     from local.errors import LocalError
 
-    settings = _joined_settings()
+    settings = joined_settings()
     try:
         scopes = {Scope(name) for name in scope or ["service"]}
     except ValueError:
@@ -124,7 +127,7 @@ def migrate_up(revision: str = "head") -> None:
     """Bring the schema up to a revision, the newest by default."""
     from db import migrate
 
-    migrate.upgrade(_joined_settings().admin_url, revision)
+    migrate.upgrade(joined_settings().admin_url, revision)
     typer.echo("schema is up to date")
 
 
@@ -133,7 +136,7 @@ def migrate_down(revision: Annotated[str, typer.Argument(help="Such as -1, a rev
     """Take the schema back to a revision."""
     from db import migrate
 
-    migrate.downgrade(_joined_settings().admin_url, revision)
+    migrate.downgrade(joined_settings().admin_url, revision)
     typer.echo(f"schema is at {revision}")
 
 
@@ -142,7 +145,7 @@ def migrate_status() -> None:
     """Say which migrations are applied, and which are not."""
     from db import migrate
 
-    for line in migrate.status(_joined_settings().admin_url):
+    for line in migrate.status(joined_settings().admin_url):
         typer.echo(line)
 
 
@@ -152,7 +155,7 @@ def seed() -> None:
     from db.seed import seed_demo
     from local.errors import LocalError
 
-    settings = _joined_settings()
+    settings = joined_settings()
     if settings.env != "development":
         raise LocalError("the demo data has known passwords: it is loaded with HOLDFAST_ENV=development only")
     asyncio.run(seed_demo(settings.admin_url))
@@ -164,7 +167,7 @@ def check() -> None:
     """Prove the invariants on the database. Exit 1 when one is broken, naming each."""
     from db.invariants import check as broken_invariants
 
-    broken = asyncio.run(broken_invariants(_joined_settings().admin_url))
+    broken = asyncio.run(broken_invariants(joined_settings().admin_url))
     for line in broken:
         typer.echo(line)
     typer.echo(f"{len(broken)} broken" if broken else "every invariant holds")
@@ -177,7 +180,7 @@ def demo() -> None:
     os.environ.setdefault("HOLDFAST_ENV", "development")  # Without it, a demo beside nothing asks for secrets.
     from local.demo import run
 
-    asyncio.run(run(_joined_settings()))
+    asyncio.run(run(joined_settings()))
 
 
 def main() -> None:
@@ -221,15 +224,6 @@ def _settings() -> Settings:
     from settings import Settings
 
     return Settings()
-
-
-def _joined_settings() -> Settings:
-    """Settings for a command beside a running launcher: its addresses stand in for variables that are not set."""
-    from local.instance import running_environment
-
-    for name, value in running_environment(Path(os.environ.get("HOLDFAST_DATA_DIR", ".holdfast"))).items():
-        os.environ.setdefault(name, value)
-    return _settings()
 
 
 def _serve(app: Any, host: str, port: int, **more: Any) -> None:
