@@ -69,10 +69,11 @@ async def _caller(
 ) -> Caller:
     if credentials is None:
         raise Unauthorized
-    address = address_of(request.scope)
-    await services.limits.check(Limit.REFUSED_TOKENS, address)
+    token, address = credentials.credentials, address_of(request.scope)
+    if not services.verifier.remembers(token):  # Else who guesses could shut out the others behind the same address.
+        await services.limits.check(Limit.REFUSED_TOKENS, address)
     try:
-        caller = await services.verifier.verify(credentials.credentials)
+        caller = await services.verifier.verify(token)
     except Unauthorized:
         await services.limits.hit(Limit.REFUSED_TOKENS, address)
         raise

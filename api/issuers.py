@@ -63,6 +63,10 @@ class OutsideIssuer:
             self._remembered.put(token, caller)
         return caller
 
+    def remembers(self, token: str) -> bool:
+        """Whether it was verified before, by the keys of now, and its time is not over."""
+        return self._remembered.get(token) is not None
+
     async def close(self) -> None:
         """Stop fetching keys."""
         await self._keys.close()

@@ -34,6 +34,12 @@ class Verifier:
             raise
         return caller
 
+    def remembers(self, token: str) -> bool:
+        """Whether it was good here before and its time is not over: so it is no guess. It may be revoked by now."""
+        if self.tokens.remembered(token) is not None:
+            return True
+        return self._outside is not None and self._outside.remembers(token)
+
     async def _read(self, token: str) -> Caller:
         if self._outside is not None and self._outside.speaks(jws.header_of(token)):
             return await self._outside.verify(token)
