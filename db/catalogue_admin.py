@@ -152,7 +152,7 @@ class _Creation:
         if row["made"] is not None:
             return _product(await transaction.commit(product_statement(self.tenant, row["made"])))
         if row["taken"]:
-            raise ProductExists(f"There is a product {self.new.id} already.")
+            raise ProductExists("There is a product with this id already.")
         product = self.new.id or ProductId(row["next"])
         self.made = product, row["now"]
         return _product(await transaction.commit(*self._writes(product, row["now"])))
@@ -170,8 +170,9 @@ async def _lock(transaction: Transaction, tenant: TenantId, product: ProductId) 
     """(the stock item as locked, the product's fields as locked). Raises NotFound."""
     values = {"tenant": tenant, "product": product}
     items, products = await transaction.read((LOCK_ITEM, values), (LOCK_PRODUCT, values))
+    # Another item: the product was deleted, and its id taken by a new one, while we waited.
     if not items or not products or products[0]["stock_item_id"] != items[0]["id"]:
-        raise NotFound  # Also when it was deleted, and its id taken by another, while we waited.
+        raise NotFound
     fields = {**products[0], "stock_total": items[0]["stock_total"]}
     return items[0], {name: fields[name] for name in FIELDS}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -101,7 +102,8 @@ def change(
 
     async def run() -> Product:
         async with tenant_database(joined_settings(), tenant) as (db, owner):
-            return await change_product(db, owner, actor(), ProductId(product), changes)
+            with _there(product):
+                return await change_product(db, owner, actor(), ProductId(product), changes)
 
     _show([asyncio.run(run())])
     typer.echo(f"product {product} is as shown")
@@ -115,10 +117,23 @@ def delete(product: ProductArgument, tenant: TenantOption = None) -> None:
 
     async def run() -> None:
         async with tenant_database(joined_settings(), tenant) as (db, owner):
-            await delete_product(db, owner, actor(), ProductId(product))
+            with _there(product):
+                await delete_product(db, owner, actor(), ProductId(product))
 
     asyncio.run(run())
     typer.echo(f"product {product} is deleted")
+
+
+@contextmanager
+def _there(product: int) -> Iterator[None]:
+    """Raises LocalError, which names the product, when the work inside does not find it."""
+    from domain.errors import NotFound
+    from local.errors import LocalError
+
+    try:
+        yield
+    except NotFound:
+        raise LocalError(f"there is no product {product}") from None
 
 
 def _checked(model: type[Model], given: dict[str, Any]) -> Model:

@@ -1,0 +1,42 @@
+"""The `holdfast` command as a person runs it: a program of its own, on a test's database."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Done:
+    """How the program ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """Runs `holdfast` in the development environment, with no launcher beside it."""
+
+    database_url: str
+
+    async def run(self, *arguments: str) -> Done:
+        """The program's end; at most a minute."""
+        return await asyncio.to_thread(self._run, arguments)
+
+    def _run(self, arguments: tuple[str, ...]) -> Done:
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
+        ours |= {"HOLDFAST_ENV": "development", "HOLDFAST_DATABASE_URL": self.database_url}
+        ours |= {"HOLDFAST_DATA_DIR": "/nonexistent", "COLUMNS": "200", "NO_COLOR": "1", "PYTHONWARNINGS": "error"}
+        ended = subprocess.run(
+            [sys.executable, "cli.py", *arguments],
+            cwd=ROOT, env=ours, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return Done(ended.returncode, ended.stdout, ended.stderr)
