@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from local.commands import products
+from local.commands import products, tokens
 from local.commands.common import joined_settings
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ app.add_typer(migrate_app, name="migrate")
 worker_app = typer.Typer(help="The worker: run it, or make a build of it current.")
 app.add_typer(worker_app, name="worker")
 app.add_typer(products.app, name="products")
+app.add_typer(tokens.app, name="tokens")
 
 
 @app.command()
@@ -75,28 +76,6 @@ def worker_promote(
 
     asyncio.run(run())
     typer.echo(f"build {build} is current")
-
-
-@app.command()
-def token(
-    subject: Annotated[str, typer.Argument(help="Who it is for, such as `storefront`.")],
-    tenant: Annotated[str | None, typer.Option(help="Default: HOLDFAST_DEFAULT_TENANT.")] = None,
-    scope: Annotated[list[str] | None, typer.Option(help="buyer, service, admin, operator; may be repeated.")] = None,
-    hours: Annotated[float, typer.Option(help="How long it is good.")] = 24,
-) -> None:
-    """Print an access token for a program, such as a storefront's backend. It cannot be revoked yet: keep it short."""
-    from api.app import tokens_from
-    from api.tokens import Scope
-    from domain.ids import TenantId
-    from local.errors import LocalError
-
-    settings = joined_settings()
-    try:
-        scopes = {Scope(name) for name in scope or ["service"]}
-    except ValueError:
-        raise LocalError(f"--scope is one of {', '.join(Scope)}") from None
-    owner = TenantId(tenant or settings.default_tenant)
-    typer.echo(tokens_from(settings).issue(owner, subject, scopes, round(hours * 3600)))
 
 
 @app.command()

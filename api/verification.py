@@ -27,7 +27,7 @@ class Verifier:
         Raises Unavailable when whether the token is revoked cannot be known, or its issuer's keys cannot be had.
         """
         try:
-            caller = self.tokens.remembered(token) or await self._read(token)
+            caller = self.tokens.remembered(token) or await read_token(token, self.tokens, self._outside)
             await self.revocations.check(caller)
         except RefusedToken as error:
             _security.warning("token_refused", rule=error.rule)
@@ -40,7 +40,9 @@ class Verifier:
             return True
         return self._outside is not None and self._outside.remembers(token)
 
-    async def _read(self, token: str) -> Caller:
-        if self._outside is not None and self._outside.speaks(jws.header_of(token)):
-            return await self._outside.verify(token)
-        return self.tokens.verify(token)
+
+async def read_token(token: str, tokens: Tokens, outside: OutsideIssuer | None) -> Caller:
+    """Whom the token is of, be it revoked or not. Raises RefusedToken; Unavailable without its issuer's keys."""
+    if outside is not None and outside.speaks(jws.header_of(token)):
+        return await outside.verify(token)
+    return tokens.verify(token)

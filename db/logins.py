@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
 
+from db.audit import note
 from db.database import Database, Statement
 from db.revocations import MARGIN_SECONDS, revoke_statement
-from domain.ids import SessionId, TenantId
+from domain.ids import Actor, SessionId, TenantId
 
 LoginId = NewType("LoginId", str)
 """A UUID in its canonical form: the `sid` of the login's access tokens."""
@@ -177,5 +178,18 @@ async def close_login(db: Database, tenant: TenantId, login: LoginId, reason: st
 
     `until`: when the access token at hand is over, in seconds since 1970; for a login that is purged already.
     """
+    await db.run(tenant, *_closing(tenant, login, reason, until))
+
+
+async def revoke_by_hand(
+    db: Database, tenant: TenantId, id_: str, login: LoginId | None, until: int, by: Actor
+) -> None:
+    """Revoke a jti or sid whose last token is over at `until`, and note who did it. `login`: end this login as well."""
+    statements = _closing(tenant, login, "by_hand", until) if login else []
+    revoked = revoke_statement(tenant, id_, "by_hand", until)
+    await db.run(tenant, revoked, *statements, note(tenant, by, "token.revoked", f"token:{id_}"))
+
+
+def _closing(tenant: TenantId, login: LoginId, reason: str, until: int) -> list[Statement]:
     values = {"tenant": tenant, "login": login, "reason": reason, "margin": MARGIN_SECONDS}
-    await db.run(tenant, revoke_statement(tenant, login, reason, until), (CLOSE, values))
+    return [revoke_statement(tenant, login, reason, until), (CLOSE, values)]
