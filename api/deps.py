@@ -101,6 +101,8 @@ Buyer = Annotated[Caller, _having(Scope.BUYER, Scope.SERVICE)]
 """A buyer, or a service that sells for buyers."""
 Admin = Annotated[Caller, _having(Scope.ADMIN)]
 Operator = Annotated[Caller, _having(Scope.OPERATOR)]
+Administration = Annotated[Caller, _having(Scope.ADMIN, Scope.OPERATOR)]
+"""Somebody who looks after the tenant, in either role."""
 
 IdempotencyKey = Annotated[
     str,

@@ -18,6 +18,7 @@ TAGS = [
     {"name": "cart", "description": "Product ids and quantities, priced anew at each read."},
     {"name": "checkouts", "description": "Hold, extend, pay, confirm, cancel."},
     {"name": "orders", "description": "What was sold."},
+    {"name": "operations", "description": "For those who look after a tenant: administrators and operators."},
     {"name": "webhooks", "description": "For payment gateways."},
     {"name": "health", "description": "For supervisors and load balancers."},
 ]

@@ -17,6 +17,7 @@ import pytest
 from psycopg.rows import DictRow, dict_row
 
 import db as db_package
+from db.audit_reading import AuditFilter
 from db.catalogue_admin import NewProduct, ProductChanges
 from db.database import Database, UnsafeConnection, _refuse_unsafe, app_conninfo
 from db.inbox import EventState, StoredEvent, record_event
@@ -24,6 +25,7 @@ from db.logins import LoginId, NewLogin
 from db.refunds import Owed
 from db.reserve import reserve
 from db.settle import settle
+from domain.cart import CartStatus
 from domain.errors import MissingTenant
 from domain.gateway import PaymentEvent, PaymentStatus
 from domain.ids import CheckoutId, EventId, GatewayName, PaymentId, ProductId, TenantId
@@ -57,6 +59,8 @@ VALUES: dict[Any, Any] = {
     Sequence[Line]: [Line(ProductId(1), 1)],
     Sequence[ProductId]: [ProductId(1)],
     Mapping[ProductId, int]: {ProductId(1): 1},
+    CartStatus: CartStatus.AVAILABLE,
+    AuditFilter: AuditFilter(),
     NewLogin: NewLogin(LoginId(CHECKOUT), CHECKOUT, 1, 1),
     datetime: NOW,
     bytes: b"{}",
@@ -76,6 +80,11 @@ MORE_ROWS = (
     " SELECT tenant_id, id, id, now(), now() FROM users WHERE tenant_id = %(tenant)s",
     "INSERT INTO refresh_tokens (tenant_id, hash, login_id, expires_at)"
     " SELECT tenant_id, sha256('x'), id, now() FROM logins WHERE tenant_id = %(tenant)s",
+    "INSERT INTO events (tenant_id, id, name) VALUES (%(tenant)s, 1, 'Concert')",
+    "INSERT INTO zones (tenant_id, id, event_id, name, kind, price)"
+    " VALUES (%(tenant)s, 1, 1, 'Stalls', 'numbered', 1000)",
+    "INSERT INTO seats (tenant_id, id, zone_id, row_name, rank, number, stock_item_id)"
+    " SELECT tenant_id, 1, 1, 'A', 1, 1, id FROM stock_items WHERE tenant_id = %(tenant)s",
     "INSERT INTO revocations (tenant_id, id, reason, expires_at) VALUES (%(tenant)s, 'jti', 'test', now())",
 )
 """A row for each table that the functions above do not fill."""

@@ -1,0 +1,93 @@
+"""Carts, for administrators: the status of one, and the invalid products of all of a tenant's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg.rows import DictRow
+
+from db.audit import note
+from db.database import Database, Transaction
+from db.settle import settle
+from domain.cart import CartStatus
+from domain.errors import CartProcessing, NotFound
+from domain.ids import Actor, CartId, CheckoutId, TenantId
+from domain.messages import CheckoutRef, SettleRequest, Wanted
+
+_OWNER = """
+    SELECT c.id::text AS id FROM users u
+    LEFT JOIN carts c ON c.tenant_id = u.tenant_id AND c.owner_key = 'user:' || u.id
+    WHERE u.tenant_id = %(tenant)s AND lower(u.email) = lower(%(email)s)
+"""
+_LOCK = "SELECT FROM carts WHERE tenant_id = %(tenant)s AND id = %(cart)s FOR UPDATE"
+_LOOK = """
+    SELECT c.status, c.checkout_id::text AS checkout_id, h.id IS NOT NULL AS live,
+           coalesce(h.expires_at <= clock_timestamp(), false) AS overdue
+    FROM carts c
+    LEFT JOIN checkouts h ON h.tenant_id = c.tenant_id AND h.id = c.checkout_id AND h.status = 'held'
+    WHERE c.tenant_id = %(tenant)s AND c.id = %(cart)s
+"""
+_SET = """
+    UPDATE carts SET status = %(status)s, checkout_id = NULL, updated_at = clock_timestamp()
+    WHERE tenant_id = %(tenant)s AND id = %(cart)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusSet:
+    """The cart's status now, and the one before."""
+
+    cart_id: CartId
+    status: CartStatus
+    before: CartStatus
+
+
+async def set_status(db: Database, tenant: TenantId, actor: Actor, email: str, status: CartStatus) -> StatusSet:
+    """Set the status of the cart of the user with this e-mail, whatever its case.
+
+    Raises NotFound for an unknown e-mail, or a user who has no cart; CartProcessing when the cart is to be freed and a
+    live checkout holds it: cancel that one instead.
+    """
+    [rows] = await db.run(tenant, (_OWNER, {"tenant": tenant, "email": email}))
+    if not rows or rows[0]["id"] is None:
+        raise NotFound("This user has no cart." if rows else "There is no user with this e-mail.")
+    cart = CartId(rows[0]["id"])
+
+    async def work(transaction: Transaction) -> StatusSet | CheckoutId:
+        return await _set_status(transaction, tenant, actor, cart, status)
+
+    done = await db.transact(tenant, work)
+    if not isinstance(done, StatusSet):
+        await settle(db, SettleRequest(CheckoutRef(tenant, done), Wanted.EXPIRE))
+        done = await db.transact(tenant, work)
+    if not isinstance(done, StatusSet):
+        raise CartProcessing(checkout_id=done)
+    return done
+
+
+async def _set_status(
+    transaction: Transaction, tenant: TenantId, actor: Actor, cart: CartId, status: CartStatus
+) -> StatusSet | CheckoutId:
+    """What was set; or the checkout that is over, and must be settled first."""
+    values = {"tenant": tenant, "cart": cart, "status": status}
+    _, [row] = await transaction.read((_LOCK, values), (_LOOK, values))
+    before = CartStatus(row["status"])
+    if row["overdue"]:
+        await transaction.commit()
+        return CheckoutId(row["checkout_id"])
+    if before is status:
+        await transaction.commit()
+        return StatusSet(cart, status, before)
+    if row["live"]:
+        await transaction.commit()
+        raise CartProcessing("A live checkout holds this cart: cancel it.", checkout_id=row["checkout_id"])
+    after = {"status": status.value}
+    await transaction.commit(
+        (_SET, values), note(tenant, actor, "cart.status_set", f"cart:{cart}", _status_of(row), after)
+    )
+    return StatusSet(cart, status, before)
+
+
+def _status_of(row: DictRow) -> dict[str, str]:
+    held = {"checkout_id": row["checkout_id"]} if row["checkout_id"] else {}
+    return {"status": row["status"], **held}
