@@ -6,6 +6,7 @@ import base64
 import hmac
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jwt
@@ -13,14 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api import tokens
-from api.jws import LEEWAY_SECONDS
-from api.tokens import Scope, Tokens
+from api import refresh_tokens, tokens
+from api.jws import LEEWAY_SECONDS, MAX_LIFETIME_SECONDS, RefusedToken
+from api.tokens import CallerKind, Scope, Tokens
 from domain.errors import Unauthorized
-from domain.ids import TenantId
+from domain.ids import SessionId, TenantId
 
 SECRET = "a secret of more than thirty-two bytes"
 DEMO = TenantId("demo")
+SESSION = SessionId("u7Qm2n5cV0kX9bT4wYhR6sEaQdGiKoLz")
+LOGIN = "00000000-0000-4000-8000-000000000000"
 
 
 def make_tokens(secret: str = SECRET, **changes: Any) -> Tokens:
@@ -163,7 +166,7 @@ def test_a_header_other_than_ours_is_refused(header: object) -> None:
 
 
 def test_an_unsigned_token_is_refused() -> None:
-    refused(jwt.encode(make_claims(), None, "none", headers={"typ": "at+jwt"}))
+    refused(jwt.encode(make_claims(), "", "none", headers={"typ": "at+jwt"}))
     head, body, _ = signed(make_claims(), {"alg": "none", "typ": "at+jwt"}).split(".")
     refused(f"{head}.{body}.")
 
@@ -226,3 +229,130 @@ def test_only_so_many_tokens_are_remembered() -> None:
 def test_an_unknown_scope_gives_nothing() -> None:
     assert make_tokens().verify(signed(make_claims(scope="root buyer *"))).scopes == {Scope.BUYER}
     assert make_tokens().verify(signed(make_claims(scope=""))).scopes == frozenset()
+
+
+def test_a_session_token_is_an_anonymous_buyers() -> None:
+    caller = make_tokens().verify(make_tokens().issue_session(DEMO, SESSION, 60))
+    assert (caller.kind, caller.subject, caller.sid) == (CallerKind.SESSION, SESSION, SESSION)
+    assert caller.scopes == {Scope.BUYER}
+    assert (caller.buyer_key, caller.key_scope, caller.actor) == (f"session:{SESSION}",) * 3
+
+
+def test_a_login_carries_its_id_and_the_session_it_took_over() -> None:
+    caller = make_tokens().verify(make_tokens().issue(DEMO, "42", {Scope.BUYER}, 60, sid=LOGIN, origin=SESSION))
+    assert (caller.kind, caller.sid, caller.origin) == (CallerKind.USER, LOGIN, SESSION)
+    assert (caller.buyer_key, caller.actor) == ("user:42", "user:42")
+    assert caller.key_scope == f"session:{SESSION}", "a start that is repeated after the login finds the session's hold"
+
+
+def test_every_token_has_an_id_of_its_own() -> None:
+    ids = {make_tokens().verify(make_tokens().issue(DEMO, "42", {Scope.BUYER}, 60)).jti for _ in range(50)}
+    assert len(ids) == 50
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"anonymous": True},
+        {"anonymous": True, "sid": "another"},
+        {"anonymous": True, "sid": "42", "scope": "buyer admin"},
+        {"anonymous": True, "sid": "42", "scope": ""},
+        {"anonymous": False, "sid": "42"},
+        {"anonymous": 1, "sid": "42"},
+        {"anonymous": None, "sid": "42"},
+        {"anonymous": True, "sid": "x" * 41, "sub": "x" * 41},
+        {"anonymous": True, "sid": "a.b", "sub": "a.b"},
+        {"anonymous": True, "sid": "42", "origin": "s"},
+        {"sid": 42},
+        {"sid": "42"},
+        {"sid": SESSION},
+        {"origin": 42},
+        {"origin": ""},
+        {"origin": "x" * 41},
+        {"origin": ["s"]},
+    ],
+    ids=repr,
+)
+def test_a_session_or_login_that_is_not_whole_is_refused(changes: dict[str, Any]) -> None:
+    refused(signed({**make_claims(), **changes}))
+
+
+@pytest.mark.parametrize("name", ["exp", "iat", "nbf"])
+@pytest.mark.parametrize(
+    "value", [lambda now: now + 0.5, lambda now: float(now), lambda now: True, lambda now: str(now)]
+)
+def test_times_are_whole_seconds(name: str, value: Callable[[int], object]) -> None:
+    later = {"exp": 60}.get(name, -60)
+    refused(signed(make_claims(**{name: value(int(time.time()) + later)})))
+
+
+@pytest.mark.parametrize(
+    "doubled", ['{"tenant":"other",', '{"exp":99999999999,', '{"scope":"admin",', '{"tenant":"demo",']
+)
+def test_a_claim_given_twice_is_refused(doubled: str) -> None:
+    refused(signed((doubled + json.dumps(make_claims())[1:]).encode()))
+
+
+def test_a_header_given_twice_is_refused() -> None:
+    refused(signed(make_claims(), b'{"alg":"none","alg":"HS256","typ":"at+jwt"}'))
+
+
+def test_a_token_that_would_live_longer_than_a_year_is_refused_and_not_issued() -> None:
+    refused(signed(make_claims(exp=int(time.time()) + MAX_LIFETIME_SECONDS + 60)))
+    refused(signed(make_claims(exp=2**62)))
+    with pytest.raises(ValueError, match="a year"):
+        make_tokens().issue(DEMO, "42", {Scope.BUYER}, MAX_LIFETIME_SECONDS + 1)
+
+
+def test_refresh_tokens_do_not_pass_as_access_tokens_nor_the_other_way_round() -> None:
+    refused(refresh_tokens.new_refresh_token(DEMO))
+    assert refresh_tokens.tenant_of(make_tokens().issue(DEMO, "42", {Scope.BUYER}, 60)) is None
+
+
+def test_a_refresh_token_names_its_tenant_and_is_unlike_any_other() -> None:
+    made = {refresh_tokens.new_refresh_token(DEMO) for _ in range(100)}
+    assert len(made) == 100
+    assert {refresh_tokens.tenant_of(token) for token in made} == {DEMO}
+    assert len({refresh_tokens.digest(token) for token in made}) == 100
+
+
+@given(st.text(max_size=100) | st.text("hfr.demo-_Aa0", max_size=100))
+def test_any_other_text_is_no_refresh_token(text: str) -> None:
+    assert refresh_tokens.tenant_of(text) is None
+
+
+def test_the_previous_secret_still_verifies_and_the_new_one_signs() -> None:
+    old, new = make_tokens("the old secret, which is to be replaced"), make_tokens(previous=SECRET + "x")
+    both = make_tokens("the new secret, which replaces the old one", previous="the old secret, which is to be replaced")
+    token = old.issue(DEMO, "42", {Scope.BUYER}, 60)
+    assert both.verify(token).subject == "42"
+    for stranger in (make_tokens("the new secret, which replaces the old one"), new):
+        with pytest.raises(Unauthorized):
+            stranger.verify(token)
+    with pytest.raises(Unauthorized):
+        old.verify(both.issue(DEMO, "42", {Scope.BUYER}, 60))
+    with pytest.raises(RefusedToken) as error:
+        both.verify(old.issue(DEMO, "42", {Scope.BUYER}, -60))
+    assert error.value.rule == "expired"
+    with pytest.raises(ValueError, match="32 bytes"):
+        make_tokens(previous="x" * 31)
+
+
+@pytest.mark.parametrize(
+    ("token", "rule"),
+    [
+        (lambda: "x", "form"),
+        (lambda: signed(make_claims(), {"alg": "none", "typ": "at+jwt"}), "header"),
+        (lambda: signed(make_claims(), secret=SECRET + "!"), "signature"),
+        (lambda: signed(make_claims(exp=1)), "expired"),
+        (lambda: signed(make_claims(nbf=9_999_999_999)), "not_yet"),
+        (lambda: signed(make_claims(aud="x")), "audience"),
+        (lambda: signed(make_claims(iss="x")), "issuer"),
+        (lambda: signed(make_claims(jti=None)), "claims"),
+        (lambda: signed(make_claims(exp=9_999_999_999)), "lifetime"),
+    ],
+)
+def test_the_log_is_told_which_rule_was_broken(token: Callable[[], str], rule: str) -> None:
+    with pytest.raises(RefusedToken) as error:
+        make_tokens().verify(token())
+    assert error.value.rule == rule
