@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from psycopg.rows import DictRow
 
@@ -14,6 +15,7 @@ from domain.errors import CartProcessing, NotFound
 from domain.ids import Actor, CartId, CheckoutId, TenantId
 from domain.messages import CheckoutRef, SettleRequest, Wanted
 
+_NO_CART = "This user has no cart."
 _OWNER = """
     SELECT c.id::text AS id FROM users u
     LEFT JOIN carts c ON c.tenant_id = u.tenant_id AND c.owner_key = 'user:' || u.id
@@ -27,10 +29,26 @@ _LOOK = """
     LEFT JOIN checkouts h ON h.tenant_id = c.tenant_id AND h.id = c.checkout_id AND h.status = 'held'
     WHERE c.tenant_id = %(tenant)s AND c.id = %(cart)s
 """
+_STATE = """
+    SELECT c.id::text AS cart_id, c.status, c.checkout_id::text AS checkout_id, c.updated_at,
+           (SELECT count(*) FROM cart_lines l WHERE l.tenant_id = c.tenant_id AND l.cart_id = c.id)::integer AS lines
+    FROM carts c WHERE c.tenant_id = %(tenant)s AND c.id = %(cart)s
+"""
 _SET = """
     UPDATE carts SET status = %(status)s, checkout_id = NULL, updated_at = clock_timestamp()
     WHERE tenant_id = %(tenant)s AND id = %(cart)s
 """
+
+
+@dataclass(frozen=True, slots=True)
+class CartState:
+    """A cart as its row says, without looking at what its lines are worth."""
+
+    cart_id: CartId
+    status: CartStatus
+    checkout_id: CheckoutId | None
+    updated_at: datetime
+    lines: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +66,7 @@ async def set_status(db: Database, tenant: TenantId, actor: Actor, email: str, s
     Raises NotFound for an unknown e-mail, or a user who has no cart; CartProcessing when the cart is to be freed and a
     live checkout holds it: cancel that one instead.
     """
-    [rows] = await db.run(tenant, (_OWNER, {"tenant": tenant, "email": email}))
-    if not rows or rows[0]["id"] is None:
-        raise NotFound("This user has no cart." if rows else "There is no user with this e-mail.")
-    cart = CartId(rows[0]["id"])
+    cart = await _cart_of(db, tenant, email)
 
     async def work(transaction: Transaction) -> StatusSet | CheckoutId:
         return await _set_status(transaction, tenant, actor, cart, status)
@@ -65,12 +80,31 @@ async def set_status(db: Database, tenant: TenantId, actor: Actor, email: str, s
     return done
 
 
+async def cart_state(db: Database, tenant: TenantId, email: str) -> CartState:
+    """The cart of the user with this e-mail. Raises NotFound as `set_status` does."""
+    cart = await _cart_of(db, tenant, email)
+    [rows] = await db.run(tenant, (_STATE, {"tenant": tenant, "cart": cart}))
+    if not rows:
+        raise NotFound(_NO_CART)
+    return CartState(**{**rows[0], "status": CartStatus(rows[0]["status"])})
+
+
+async def _cart_of(db: Database, tenant: TenantId, email: str) -> CartId:
+    [rows] = await db.run(tenant, (_OWNER, {"tenant": tenant, "email": email}))
+    if not rows or rows[0]["id"] is None:
+        raise NotFound(_NO_CART if rows else "There is no user with this e-mail.")
+    return CartId(rows[0]["id"])
+
+
 async def _set_status(
     transaction: Transaction, tenant: TenantId, actor: Actor, cart: CartId, status: CartStatus
 ) -> StatusSet | CheckoutId:
     """What was set; or the checkout that is over, and must be settled first."""
     values = {"tenant": tenant, "cart": cart, "status": status}
-    _, [row] = await transaction.read((_LOCK, values), (_LOOK, values))
+    _, rows = await transaction.read((_LOCK, values), (_LOOK, values))
+    if not rows:  # It was merged into another cart in the meantime.
+        raise NotFound(_NO_CART)
+    row = rows[0]
     before = CartStatus(row["status"])
     if row["overdue"]:
         await transaction.commit()
