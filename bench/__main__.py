@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from bench import engine, http, recovery, reserve
+from bench import carts, engine, http, recovery, reserve
 from bench.figures import rate_rows, table
 from bench.stage import Stage, stage
 
@@ -19,6 +19,7 @@ def main() -> None:
     parts: dict[str, Callable[[Stage, int], None]] = {
         "engine": _engine,
         "http": _http,
+        "carts": _carts,
         "reserve": _reserve,
         "recovery": _recovery,
     }
@@ -26,10 +27,12 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[[], *parts], help="default: all")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each contestant (default 5)")
     options = parser.parse_args()
+    chosen = options.parts or list(parts)
     with stage() as on:
-        recovery.start_worker(on)
-        recovery.start_api(on)
-        for name in options.parts or parts:
+        if set(chosen) - {"carts"}:  # Carts have processes of their own, and need no worker.
+            recovery.start_worker(on)
+            recovery.start_api(on)
+        for name in chosen:
             began = time.monotonic()
             parts[name](on, options.rounds)
             print(f"\n({name}: {time.monotonic() - began:.0f} s)", flush=True)
@@ -44,6 +47,15 @@ def _engine(on: Stage, rounds: int) -> None:
 def _http(on: Stage, rounds: int) -> None:
     series = asyncio.run(http.measure(on, clients=16, count=400, rounds=rounds))
     print("\n### HTTP, 16 clients\n\n" + table(RATES, rate_rows(series, series[0])), flush=True)
+
+
+def _carts(on: Stage, rounds: int) -> None:
+    everything, share = carts.measure(on, clients=16, seconds=2, rounds=rounds)
+    for found in everything:
+        title = f"### Carts, 16 clients, {found.processes} API process(es)"
+        print(f"\n{title}\n\n" + table(("what", "rate", "p50", "p99", "beside nothing"), carts.rows(found)))
+    print("\n### Carts: the aims\n\n" + table(("what", "aim", "found", ""), carts.aims(everything)))
+    print(f"\nThe client used {share:.2f} of a core.", flush=True)
 
 
 def _reserve(on: Stage, rounds: int) -> None:
