@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from api.models import Answer, Minor, RowId, StrictModel
 from domain.checkout import MAX_LINES, MAX_QUANTITY
+from domain.ids import ProductId, SeatId, ZoneId
+from domain.messages import Line
 
 MAX_AMOUNT = 10**15
 PaymentIdField = Annotated[
@@ -20,10 +22,29 @@ GatewayField = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,39}
 
 
 class LineIn(StrictModel):
-    """Units of one product. Lines that name the same product are summed."""
+    """Units of a product, places in a general-admission zone, or a seat. Lines that name the same thing are summed."""
 
-    product_id: RowId = Field(examples=[38])
+    product_id: RowId | None = Field(default=None, examples=[38])
+    zone_id: RowId | None = Field(default=None, description="A general-admission zone.", examples=[None])
+    seat_id: RowId | None = Field(default=None, description="One seat; its quantity is 1.", examples=[None])
     quantity: int = Field(default=1, ge=1, le=MAX_QUANTITY)
+
+    @model_validator(mode="after")
+    def _names_one_thing(self) -> LineIn:
+        if [self.product_id, self.zone_id, self.seat_id].count(None) != 2:
+            raise ValueError("name one of product_id, zone_id and seat_id")
+        if self.seat_id is not None and self.quantity != 1:
+            raise ValueError("a seat has the quantity 1")
+        return self
+
+    def as_message(self) -> Line:
+        """What workflows and activities call it."""
+        return Line(
+            ProductId(self.product_id) if self.product_id else None,
+            self.quantity,
+            ZoneId(self.zone_id) if self.zone_id else None,
+            SeatId(self.seat_id) if self.seat_id else None,
+        )
 
 
 class StartIn(StrictModel):
@@ -61,6 +82,8 @@ class LineOut(Answer):
 
     id: int
     product_id: int | None
+    zone_id: int | None
+    seat_id: int | None
     quantity: int
     list_price: Minor
     unit_price: Minor
@@ -106,6 +129,8 @@ class OrderLineOut(Answer):
     """What was sold."""
 
     product_id: int | None
+    zone_id: int | None
+    seat_id: int | None
     name: str
     quantity: int
     returned: int

@@ -10,11 +10,13 @@ from pydantic import BaseModel
 
 
 def fingerprint(body: BaseModel) -> str:
-    """SHA-256 of the body's canonical JSON: keys sorted, no spaces, defaults filled in. 43 characters of base64url.
+    """SHA-256 of the body's canonical JSON: keys sorted, no spaces, defaults left out. 43 characters of base64url.
 
+    A default that is written out is the same request, and a field that a later version adds changes no older request.
     Not hex, which is half as long again, and a run's history carries it three times.
     """
-    canonical = json.dumps(body.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    said = body.model_dump(mode="json", exclude_defaults=True)
+    canonical = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     digest = hashlib.sha256(canonical.encode()).digest()
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 

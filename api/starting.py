@@ -8,12 +8,13 @@ from datetime import timedelta
 from api.checkout_models import LineIn, StartIn
 from api.checkout_views import cart_processing, insufficient_stock, price_changed, refusal
 from api.engine import Engine, Outlook, deadline_after
+from db.asked import summed
 from db.checkouts import CheckoutView, read_checkout
 from db.database import Database
 from db.start_look import StartLook, look_before_start
 from domain.checkout import CheckoutStatus
 from domain.errors import CartEmpty, IdempotencyKeyReused, NotFound, Unavailable
-from domain.ids import BuyerKey, CheckoutId, ProductId, TenantId
+from domain.ids import BuyerKey, CheckoutId, TenantId
 from domain.messages import Line, StartCheckout, StartStatus
 
 
@@ -31,7 +32,7 @@ async def start_checkout(
     Raises InsufficientStock, PriceChanged, CartEmpty or CartProcessing when it is refused, IdempotencyKeyReused when
     the key came with another body, Unavailable when nothing is known of it yet and the same request may be sent again.
     """
-    lines = summed(body.lines) if body.lines is not None else None
+    lines = _lines(body.lines) if body.lines is not None else None
     look = await look_before_start(db, tenant, checkout, buyer, lines)
     if look is None:
         raise NotFound("There is no such tenant.")
@@ -58,13 +59,9 @@ async def start_checkout(
     return await _answered_by_row(db, start)
 
 
-def summed(given: Sequence[LineIn]) -> list[Line]:
-    """One line per product, in the order they were first named."""
-    quantities: dict[ProductId, int] = {}
-    for line in given:
-        product = ProductId(line.product_id)
-        quantities[product] = quantities.get(product, 0) + line.quantity
-    return [Line(product, quantity) for product, quantity in quantities.items()]
+def _lines(given: Sequence[LineIn]) -> list[Line]:
+    """One line for each thing, in the order they were first named."""
+    return summed(line.as_message() for line in given)
 
 
 def _refuse_early(look: StartLook, body: StartIn) -> None:

@@ -32,7 +32,7 @@ from db.settle import settle
 from domain.catalogue import require_offer_below_price
 from domain.errors import NotFound, ProductExists, ProductHeld, TotalBelowCommitted
 from domain.ids import Actor, ProductId, TenantId
-from domain.messages import CheckoutRef, SettleRequest, Wanted
+from domain.messages import CheckoutRef, Line, SettleRequest, Wanted
 
 T = TypeVar("T")
 MAX_ROUNDS = 3
@@ -185,7 +185,7 @@ async def _past_overdue_holds(
         try:
             return await db.transact(tenant, work)
         except (ProductHeld, TotalBelowCommitted):
-            overdue = await overdue_on(db, tenant, [product])
+            overdue = await overdue_on(db, tenant, [Line(product, 1)])
             if not overdue:
                 raise
             for checkout in overdue:

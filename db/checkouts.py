@@ -19,7 +19,7 @@ _CHECKOUT = """
     FROM checkouts WHERE tenant_id = %(tenant)s AND id = %(checkout)s
 """
 _LINES = """
-    SELECT id, product_id, quantity, list_price, unit_price, status, locked_at
+    SELECT id, product_id, zone_id, seat_id, quantity, list_price, unit_price, status, locked_at
     FROM checkout_lines WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s ORDER BY position, id
 """
 _PAYMENTS = """

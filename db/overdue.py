@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from db.asked import asked_values
 from db.database import Database
-from domain.ids import CheckoutId, ProductId, TenantId
+from domain.ids import CheckoutId, TenantId
+from domain.messages import Line
 
 MOST_AT_ONCE = 200
 
-_ON_PRODUCTS = """
+_ON_ITEMS = """
     SELECT l.checkout_id::text AS checkout_id
     FROM checkout_lines l
     WHERE l.tenant_id = %(tenant)s AND l.status = 'held' AND l.expires_at <= clock_timestamp()
       AND l.stock_item_id = ANY (ARRAY(
-          SELECT stock_item_id FROM products WHERE tenant_id = %(tenant)s AND id = ANY (%(products)s)))
+          SELECT stock_item_id FROM products WHERE tenant_id = %(tenant)s AND id = ANY (%(products)s::bigint[])
+          UNION ALL
+          SELECT stock_item_id FROM zones WHERE tenant_id = %(tenant)s AND id = ANY (%(zones)s::bigint[])
+          UNION ALL
+          SELECT stock_item_id FROM seats WHERE tenant_id = %(tenant)s AND id = ANY (%(seats)s::bigint[])))
     GROUP BY l.checkout_id ORDER BY min(l.expires_at) LIMIT %(most)s
 """
 
@@ -46,10 +52,10 @@ _ANYWHERE = """
 """
 
 
-async def overdue_on(db: Database, tenant: TenantId, products: Sequence[ProductId]) -> list[CheckoutId]:
-    """Checkouts whose hold on one of these products is past its end, oldest first."""
-    values = {"tenant": tenant, "products": list(products), "most": MOST_AT_ONCE}
-    [rows] = await db.run(tenant, (_ON_PRODUCTS, values))
+async def overdue_on(db: Database, tenant: TenantId, lines: Sequence[Line]) -> list[CheckoutId]:
+    """Checkouts whose hold on one of these things is past its end, oldest first."""
+    values = {"tenant": tenant, **asked_values(lines), "most": MOST_AT_ONCE}
+    [rows] = await db.run(tenant, (_ON_ITEMS, values))
     return [CheckoutId(row["checkout_id"]) for row in rows]
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
+from db.asked import asked_values, summed
 from db.database import Database, Rows, Statement
 from db.overdue import overdue_on, overdue_on_cart
 from db.reserve_sql import GUARD, LOCK_CART, OPEN, OUTCOME, REFUSE_BY_CART, reserve_statement
 from db.settle import settle
 from domain.checkout import CheckoutStatus
-from domain.ids import ProductId, session_of
+from domain.ids import session_of
 from domain.messages import CheckoutRef, SettleRequest, StartCheckout, Started, StartStatus, Wanted
 
 MAX_ROUNDS = 3
@@ -33,13 +33,12 @@ async def reserve(db: Database, start: StartCheckout, *, guard: str = GUARD) -> 
 def _statements(start: StartCheckout, *, final: bool, guard: str) -> list[Statement]:
     values = _values(start, final=final)
     by_cart = [LOCK_CART, REFUSE_BY_CART] if start.from_cart else []
-    return [(sql, values) for sql in (OPEN, *by_cart, reserve_statement(guard, from_cart=start.from_cart), OUTCOME)]
+    anything = any(line.product_id is None for line in start.lines)
+    hold = reserve_statement(guard, from_cart=start.from_cart, anything=anything)
+    return [(sql, values) for sql in (OPEN, *by_cart, hold, OUTCOME)]
 
 
 def _values(start: StartCheckout, *, final: bool) -> dict[str, Any]:
-    asked: Counter[ProductId] = Counter()  # Summed here too: a stock item named twice would be counted once.
-    for line in start.lines:
-        asked[line.product_id] += line.quantity
     return {
         "tenant": start.tenant,
         "checkout": start.checkout_id,
@@ -47,8 +46,7 @@ def _values(start: StartCheckout, *, final: bool) -> dict[str, Any]:
         "session": session_of(start.buyer),
         "fingerprint": start.fingerprint,
         "deadline": start.deadline,
-        "products": list(asked),
-        "quantities": list(asked.values()),
+        **asked_values(summed(start.lines)),
         "expected_total": start.expected_total,
         "final": final,
     }
@@ -73,7 +71,7 @@ async def _free_overdue(db: Database, start: StartCheckout) -> bool:
     if start.from_cart:
         overdue = await overdue_on_cart(db, start.tenant, start.checkout_id)
     else:
-        overdue = await overdue_on(db, start.tenant, [line.product_id for line in start.lines])
+        overdue = await overdue_on(db, start.tenant, start.lines)
     for checkout in overdue:
         await settle(db, SettleRequest(CheckoutRef(start.tenant, checkout), Wanted.EXPIRE))
     return bool(overdue)

@@ -3,6 +3,8 @@
 Lines come from the start itself, or from the buyer's cart as it is once its row is locked.
 """
 
+from db.asked_sql import ANYTHING, PRODUCTS, asked_statement
+
 # An anonymous buyer who logs in keeps what the session holds. The session's row, locked, says whose it is now, so that
 # a start on its way at that moment is not left behind with the session.
 OPEN = """
@@ -42,12 +44,9 @@ REFUSE_BY_CART = """
                SELECT FROM cart_lines l WHERE l.tenant_id = %(tenant)s AND l.cart_id = k.id))
 """
 
-_LINES_OF_START = """
-            unnest(%(products)s::bigint[], %(quantities)s::integer[])
-                WITH ORDINALITY AS a (product_id, quantity, position)"""
-_LINES_OF_CART = """
-            (SELECT product_id, quantity, row_number() OVER (ORDER BY added_at, product_id) AS position
-             FROM cart_lines WHERE tenant_id = %(tenant)s AND cart_id = (SELECT id FROM cart)) AS a"""
+_LINES_OF_CART = """(
+            SELECT product_id, quantity, row_number() OVER (ORDER BY added_at, product_id) AS position
+            FROM cart_lines WHERE tenant_id = %(tenant)s AND cart_id = (SELECT id FROM cart)) AS a"""
 
 _CART = """cart AS MATERIALIZED (
         SELECT k.id FROM carts k JOIN mine ON k.owner_key = mine.buyer_key
@@ -75,13 +74,7 @@ _RESERVE = """
         SELECT id, buyer_key, hold_seconds FROM checkouts
         WHERE tenant_id = %(tenant)s AND id = %(checkout)s AND status = 'new' AND clock_timestamp() < %(deadline)s
         FOR UPDATE
-    ), {cart}asked AS MATERIALIZED (
-        SELECT a.position, a.product_id, a.quantity, p.stock_item_id, p.name, p.price AS list_price,
-               coalesce(p.offer_price, p.price) AS unit_price,
-               CASE WHEN p.id IS NULL THEN 'gone' WHEN NOT p.available THEN 'unavailable'
-                    WHEN p.price <= 0 THEN 'no_price' END AS fault
-        FROM mine CROSS JOIN{lines}
-        LEFT JOIN products p ON p.tenant_id = %(tenant)s AND p.id = a.product_id
+    ), {cart}asked AS MATERIALIZED ({asked}
     ), locked AS MATERIALIZED (
         SELECT id, total, reserved, sold, total - reserved - sold AS free FROM stock_items
         WHERE tenant_id = %(tenant)s AND id = ANY (ARRAY(SELECT stock_item_id FROM asked WHERE fault IS NULL))
@@ -111,10 +104,10 @@ _RESERVE = """
         FROM judged, decision
         WHERE decision.held AND s.tenant_id = %(tenant)s AND s.id = judged.stock_item_id
     ), lines AS (
-        INSERT INTO checkout_lines (tenant_id, checkout_id, position, stock_item_id, product_id, quantity,
-                                    list_price, unit_price, locked_at, expires_at)
-        SELECT %(tenant)s, %(checkout)s, position, stock_item_id, product_id, quantity,
-               list_price, unit_price, at, ends
+        INSERT INTO checkout_lines (tenant_id, checkout_id, position, stock_item_id, product_id, zone_id, seat_id,
+                                    quantity, list_price, unit_price, locked_at, expires_at)
+        SELECT %(tenant)s, %(checkout)s, position, stock_item_id, product_id, zone_id, seat_id,
+               quantity, list_price, unit_price, at, ends
         FROM judged, decision WHERE decision.held ORDER BY position
     ){claim}
     UPDATE checkouts c SET
@@ -127,9 +120,10 @@ _RESERVE = """
             WHEN held THEN NULL
             WHEN fits THEN jsonb_build_object('code', 'price_changed', 'total', d.total)
             ELSE jsonb_build_object('code', 'insufficient_stock', 'shortages', (
-                SELECT jsonb_agg(jsonb_build_object(
-                    'product_id', product_id, 'requested', quantity, 'available', free,
-                    'reason', coalesce(fault, 'sold_out'),
+                SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+                    'product_id', product_id, 'zone_id', zone_id, 'seat_id', seat_id
+                )) || jsonb_build_object(
+                    'requested', quantity, 'available', free, 'reason', coalesce(fault, 'sold_out'),
                     'free_at', (SELECT min(l.expires_at) FROM checkout_lines l
                                 WHERE l.tenant_id = %(tenant)s AND l.stock_item_id = judged.stock_item_id
                                   AND l.status = 'held' AND l.expires_at > at)
@@ -149,11 +143,12 @@ OUTCOME = """
 """
 
 
-def reserve_statement(guard: str = GUARD, *, from_cart: bool = False) -> str:
-    """The statement that holds the lines of the start, or of the cart."""
+def reserve_statement(guard: str = GUARD, *, from_cart: bool = False, anything: bool = False) -> str:
+    """The statement that holds the lines of the start (`anything`: not only of products), or of the cart."""
+    lines = ANYTHING if anything else PRODUCTS
     parts = {
         "{guard}": guard,
-        "{lines}": _LINES_OF_CART if from_cart else _LINES_OF_START,
+        "{asked}": asked_statement(f"mine CROSS JOIN {_LINES_OF_CART if from_cart else lines}", anything=anything),
         "{cart}": _CART if from_cart else "",
         "{claim}": _CLAIM_CART if from_cart else "",
         "{cart_id}": "(SELECT id FROM cart)" if from_cart else "NULL::uuid",

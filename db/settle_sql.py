@@ -99,11 +99,17 @@ CONFIRM_CHECKOUT = """
                %(gateway)s, %(payment)s, %(at)s
         FROM ended
     ), order_lines AS (
-        INSERT INTO order_lines (tenant_id, order_id, position, stock_item_id, product_id, name, quantity,
-                                 list_price, unit_price)
+        INSERT INTO order_lines (tenant_id, order_id, position, stock_item_id, product_id, zone_id, seat_id, name,
+                                 quantity, list_price, unit_price, metadata)
         SELECT l.tenant_id, %(order)s, row_number() OVER (ORDER BY l.position, l.id), l.stock_item_id, l.product_id,
-               coalesce(p.name, ''), l.quantity, l.list_price, l.unit_price
-        FROM lines l LEFT JOIN products p ON p.tenant_id = l.tenant_id AND p.id = l.product_id
+               l.zone_id, l.seat_id,
+               coalesce(p.name, concat_ws(', ', e.name, z.name, st.row_name || ' ' || st.number)),
+               l.quantity, l.list_price, l.unit_price, l.metadata
+        FROM lines l
+        LEFT JOIN products p ON p.tenant_id = l.tenant_id AND p.id = l.product_id
+        LEFT JOIN seats st ON st.tenant_id = l.tenant_id AND st.id = l.seat_id
+        LEFT JOIN zones z ON z.tenant_id = l.tenant_id AND z.id = l.zone_id
+        LEFT JOIN events e ON e.tenant_id = z.tenant_id AND e.id = z.event_id
     )
     INSERT INTO payment_outcomes (tenant_id, gateway, payment_id, checkout_id, kind, order_id, amount, currency,
                                   decided_at)

@@ -9,39 +9,33 @@ from typing import Any
 
 from psycopg.rows import DictRow
 
+from db.asked import asked_values
+from db.asked_sql import ANYTHING, PRODUCTS, asked_statement
 from db.checkouts import CheckoutView, view_of, view_statements
 from db.database import Database
-from domain.ids import BuyerKey, CheckoutId, ProductId, TenantId
+from domain.ids import BuyerKey, CheckoutId, TenantId
 from domain.messages import Line
 
-# What a start would find: free units count overdue holds in, as the reserve would free them first.
+# What a start would find: free units count overdue holds in, as the reserve would free them first. Materialized, so
+# that the stock items are joined by a plain column (see asked_sql).
 _LOOK = """
-    SELECT a.position, a.product_id, a.quantity, p.name, p.stock_item_id,
-           coalesce(p.offer_price, p.price) AS unit_price,
-           CASE WHEN p.id IS NULL THEN 'gone' WHEN NOT p.available THEN 'unavailable'
-                WHEN p.price <= 0 THEN 'no_price' END AS fault,
-           CASE WHEN p.id IS NULL OR NOT p.available OR p.price <= 0 THEN 0
+    WITH a AS MATERIALIZED ({asked})
+    SELECT a.*, CASE WHEN a.fault IS NOT NULL THEN 0
                 ELSE s.total - s.reserved - s.sold + CASE WHEN s.reserved = 0 THEN 0 ELSE (
                     SELECT coalesce(sum(l.quantity), 0) FROM checkout_lines l
                     WHERE l.tenant_id = %(tenant)s AND l.stock_item_id = s.id AND l.status = 'held'
                       AND l.expires_at <= clock_timestamp()) END
            END::bigint AS free
-    FROM {lines}
-    LEFT JOIN products p ON p.tenant_id = %(tenant)s AND p.id = a.product_id
-    LEFT JOIN stock_items s ON s.tenant_id = p.tenant_id AND s.id = p.stock_item_id
+    FROM a LEFT JOIN stock_items s ON s.tenant_id = %(tenant)s AND s.id = a.stock_item_id
     ORDER BY a.position
 """
-_LOOK_AT_LINES = _LOOK.replace(
-    "{lines}",
-    """unnest(%(products)s::bigint[], %(quantities)s::integer[])
-        WITH ORDINALITY AS a (product_id, quantity, position)""",
-)
-_LOOK_AT_CART = _LOOK.replace(
-    "{lines}",
-    """(SELECT i.product_id, i.quantity, row_number() OVER (ORDER BY i.added_at, i.product_id) AS position
-          FROM carts k JOIN cart_lines i ON i.tenant_id = k.tenant_id AND i.cart_id = k.id
-          WHERE k.tenant_id = %(tenant)s AND k.owner_key = %(buyer)s) AS a""",
-)
+_LINES_OF_CART = """(
+            SELECT i.product_id, i.quantity, row_number() OVER (ORDER BY i.added_at, i.product_id) AS position
+            FROM carts k JOIN cart_lines i ON i.tenant_id = k.tenant_id AND i.cart_id = k.id
+            WHERE k.tenant_id = %(tenant)s AND k.owner_key = %(buyer)s) AS a"""
+_LOOK_AT_CART = _LOOK.replace("{asked}", asked_statement(_LINES_OF_CART))
+_LOOK_AT_PRODUCTS = _LOOK.replace("{asked}", asked_statement(PRODUCTS))
+_LOOK_AT_ANYTHING = _LOOK.replace("{asked}", asked_statement(ANYTHING, anything=True))
 _CART = """
     SELECT k.status = 'processing' AND (h.id IS NULL OR h.expires_at > clock_timestamp()) AS processing,
            k.checkout_id::text AS checkout_id
@@ -49,11 +43,11 @@ _CART = """
     WHERE k.tenant_id = %(tenant)s AND k.owner_key = %(buyer)s
 """
 _FREE_AT = """
-    SELECT p.id AS product_id, (
+    SELECT i.id, (
         SELECT min(l.expires_at) FROM checkout_lines l
-        WHERE l.tenant_id = %(tenant)s AND l.stock_item_id = p.stock_item_id AND l.status = 'held'
+        WHERE l.tenant_id = %(tenant)s AND l.stock_item_id = i.id AND l.status = 'held'
           AND l.expires_at > clock_timestamp()) AS free_at
-    FROM products p WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(products)s)
+    FROM unnest(%(items)s::bigint[]) AS i (id)
 """
 _TENANT = "SELECT currency, hold_seconds, clock_timestamp() AS now FROM tenants WHERE id = %(tenant)s"
 
@@ -81,15 +75,8 @@ async def look_before_start(
     db: Database, tenant: TenantId, checkout: CheckoutId, buyer: BuyerKey, lines: Sequence[Line] | None
 ) -> StartLook | None:
     """One round trip (two when something is short). `lines` None: those of the buyer's cart. None: no such tenant."""
-    given = lines or []
-    values = {
-        "tenant": tenant,
-        "checkout": checkout,
-        "buyer": buyer,
-        "products": [line.product_id for line in given],
-        "quantities": [line.quantity for line in given],
-    }
-    look = [(_LOOK_AT_LINES, values)] if lines is not None else [(_LOOK_AT_CART, values), (_CART, values)]
+    values = {"tenant": tenant, "checkout": checkout, "buyer": buyer, **asked_values(lines or [])}
+    look = [(_look_at(lines), values)] if lines is not None else [(_LOOK_AT_CART, values), (_CART, values)]
     tenants, row, own_lines, payments, asked, *carts = await db.run(
         tenant, (_TENANT, values), *view_statements(tenant, checkout), *look
     )
@@ -100,7 +87,7 @@ async def look_before_start(
     cart: dict[str, Any] = carts[0][0] if carts and carts[0] else {"processing": False, "checkout_id": None}
     return StartLook(
         existing=existing,
-        lines=[Line(ProductId(row["product_id"]), row["quantity"]) for row in asked],
+        lines=[_line(row) for row in asked],
         shortages=await _shortages(db, tenant, short) if short and existing is None else [],
         processing=cart["processing"],
         held_by=cart["checkout_id"],
@@ -111,17 +98,26 @@ async def look_before_start(
     )
 
 
+def _look_at(lines: Sequence[Line]) -> str:
+    return _LOOK_AT_ANYTHING if any(line.product_id is None for line in lines) else _LOOK_AT_PRODUCTS
+
+
+def _line(row: DictRow) -> Line:
+    zone = None if row["seat_id"] is not None else row["zone_id"]
+    return Line(row["product_id"], row["quantity"], zone, row["seat_id"])
+
+
 async def _shortages(db: Database, tenant: TenantId, short: list[DictRow]) -> list[dict[str, Any]]:
-    values = {"tenant": tenant, "products": [row["product_id"] for row in short]}
-    [rows] = await db.run(tenant, (_FREE_AT, values))
-    free_at = {row["product_id"]: row["free_at"] for row in rows}
+    items = [row["stock_item_id"] for row in short if row["stock_item_id"] is not None]
+    [rows] = await db.run(tenant, (_FREE_AT, {"tenant": tenant, "items": items}))
+    free_at = {row["id"]: row["free_at"] for row in rows}
     return [
         {
-            "product_id": row["product_id"],
+            **{name: row[name] for name in ("product_id", "zone_id", "seat_id") if row[name] is not None},
             "requested": row["quantity"],
             "available": row["free"],
             "reason": row["fault"] or "sold_out",
-            "free_at": free_at.get(row["product_id"]),
+            "free_at": free_at.get(row["stock_item_id"]),
         }
         for row in short
     ]

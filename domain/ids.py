@@ -15,6 +15,10 @@ OrderId = NewType("OrderId", str)
 """A UUID in its canonical lower-case form; one order per checkout, derived from it."""
 ProductId = NewType("ProductId", int)
 StockItemId = NewType("StockItemId", int)
+EventKey = NewType("EventKey", int)
+"""An event that tickets are sold for; not a payment event, see `EventId`."""
+ZoneId = NewType("ZoneId", int)
+SeatId = NewType("SeatId", int)
 BuyerKey = NewType("BuyerKey", str)
 """Who holds: `user:<id>`, `session:<id>` or `service:<name>`. It never contains personal data."""
 SessionId = NewType("SessionId", str)

@@ -7,15 +7,20 @@ from datetime import datetime
 from enum import StrEnum
 
 from domain.checkout import CheckoutStatus
-from domain.ids import BuyerKey, CheckoutId, GatewayName, OrderId, PaymentId, ProductId, TenantId
+from domain.ids import BuyerKey, CheckoutId, GatewayName, OrderId, PaymentId, ProductId, SeatId, TenantId, ZoneId
 
 
 @dataclass(frozen=True)
 class Line:
-    """`quantity` units of one product; lines naming the same product are summed before they get here."""
+    """`quantity` units of one thing: a product, places in a general-admission zone, or one seat.
 
-    product_id: ProductId
+    Exactly one of the three ids is given. Lines that name the same thing are summed before they get here.
+    """
+
+    product_id: ProductId | None
     quantity: int
+    zone_id: ZoneId | None = None
+    seat_id: SeatId | None = None
 
 
 @dataclass(frozen=True)

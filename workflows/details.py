@@ -29,4 +29,5 @@ def describe(settled: Settled, end: datetime, declined: int) -> str:
 def units(lines: Sequence[Line]) -> str:
     """How much a checkout holds, in words."""
     count = sum(line.quantity for line in lines)
-    return f"{count} unit{'s'[: count != 1]} of {len(lines)} product{'s'[: len(lines) != 1]}"
+    what = "product" if all(line.product_id for line in lines) else "thing"
+    return f"{count} unit{'s'[: count != 1]} of {len(lines)} {what}{'s'[: len(lines) != 1]}"

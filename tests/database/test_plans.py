@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from db.carts import read_cart, set_quantities
 from db.checkouts import known_capture, read_checkout
 from db.database import Database
 from db.extend import extend
 from db.inbox import mark_delivered, record_event, unsettled_events
-from db.overdue import overdue_anywhere, overdue_on
+from db.overdue import overdue_anywhere, overdue_on, overdue_on_cart
 from db.refunds import refunds_owed
 from db.reserve import reserve
 from db.settle import settle
 from db.start_look import look_before_start
 from domain.checkout import CheckoutStatus
-from domain.ids import ProductId, TenantId
-from domain.messages import ExtendRequest
+from domain.ids import BuyerKey, ProductId, SeatId, TenantId, ZoneId
+from domain.messages import ExtendRequest, Line
 from tests.support import shop
 from tests.support.checkouts import Rows, a_capture, a_start, an_event, cancel, confirm, expire, opened
 from tests.support.races import deadlocks
 
-ITEMS, CLOSED = 20_000, 25_000
+ITEMS, CLOSED, SEATS = 20_000, 25_000, 20_000
 FILL = """
     INSERT INTO tenants (id, name, currency) VALUES ('big', 'Big', 'COP');
     INSERT INTO stock_items (tenant_id, id, kind, total, sold)
@@ -28,6 +31,15 @@ FILL = """
         FROM generate_series(1, {items}) n;
     INSERT INTO products (tenant_id, id, stock_item_id, name, price) SELECT 'big', n, n, 'p', 1000
         FROM generate_series(1, {items}) n;
+    INSERT INTO events (tenant_id, id, name) VALUES ('big', 1, 'Concert');
+    INSERT INTO stock_items (tenant_id, id, kind, total, zone_id)
+        SELECT 'big', {items} + n, 'seat', 1, 1 FROM generate_series(1, {seats}) n;
+    INSERT INTO stock_items (tenant_id, id, kind, total) VALUES ('big', {items} + {seats} + 1, 'zone', 50000);
+    INSERT INTO zones (tenant_id, id, event_id, name, kind, price, stock_item_id) VALUES
+        ('big', 1, 1, 'Stalls', 'numbered', 5000, NULL),
+        ('big', 2, 1, 'Standing', 'general', 3000, {items} + {seats} + 1);
+    INSERT INTO seats (tenant_id, id, zone_id, row_name, rank, number, stock_item_id)
+        SELECT 'big', n, 1, 'row ' || n / 100, n / 100, n % 100, {items} + n FROM generate_series(1, {seats}) n;
     INSERT INTO checkouts (tenant_id, id, buyer_key, fingerprint, status, currency, subtotal, total, hold_seconds,
                            extension_seconds, maximum_seconds, held_at, expires_at, ended_at)
         SELECT 'big', ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, 'user:1', 'f', 'confirmed', 'COP',
@@ -57,6 +69,7 @@ ASKED = [ProductId(number) for number in range(10, 6000, 120)]
 WATCHED = {
     "stock_items": ITEMS,
     "products": ITEMS,
+    "seats": SEATS,
     **dict.fromkeys(("checkouts", "checkout_lines", "orders", "order_lines"), CLOSED),
     **dict.fromkeys(("payment_events", "payment_outcomes"), CLOSED),
 }
@@ -66,7 +79,7 @@ WATCHED = {
 @pytest.fixture
 async def big(admin: shop.Connection) -> None:
     """A shop of 20,000 products with 25,000 sales behind it."""
-    await admin.execute(FILL.format(items=ITEMS, closed=CLOSED))
+    await admin.execute(FILL.format(items=ITEMS, closed=CLOSED, seats=SEATS))
     await admin.execute("ANALYZE")
 
 
@@ -94,12 +107,36 @@ async def use_everything(db: Database) -> None:
         assert (await settle(db, confirm(paid.ref, capture))).status is CheckoutStatus.CONFIRMED
         await settle(db, confirm(paid.ref, a_capture(paid.checkout_id, total)))
         await reserve(db, ended)
-        await overdue_on(db, BIG, ASKED)
+        await overdue_on(db, BIG, paid.lines)
         await overdue_anywhere(db, BIG, 0)
         assert (await settle(db, cancel(ended.ref))).status is CheckoutStatus.CANCELLED
+        await use_seats(db)
+        await use_a_cart(db)
         await read_checkout(db, BIG, paid.checkout_id, buyer=None)
         await refunds_owed(db, BIG, older_than_seconds=0)
         await unsettled_events(db, BIG, older_than_seconds=0)
+
+
+async def use_seats(db: Database) -> None:
+    """A mixed checkout."""
+    lines = [Line(None, 1, seat_id=SeatId(number)) for number in range(10, SEATS, SEATS // 40)]
+    mixed = replace(a_start(BIG, {ASKED[0]: 1}), lines=[Line(ASKED[1], 1), Line(None, 2, zone_id=ZoneId(2)), *lines])
+    await look_before_start(db, BIG, mixed.checkout_id, mixed.buyer, mixed.lines)
+    assert (await reserve(db, mixed)).status is CheckoutStatus.HELD
+    await overdue_on(db, BIG, mixed.lines)
+    await settle(db, cancel(mixed.ref))
+
+
+async def use_a_cart(db: Database) -> None:
+    """A checkout from a cart of 50 lines."""
+    buyer = BuyerKey("user:with-a-cart")
+    await set_quantities(db, BIG, buyer, dict.fromkeys(ASKED, 1))
+    await read_cart(db, BIG, buyer)
+    start = replace(a_start(BIG, {}, buyer=buyer), from_cart=True)
+    await look_before_start(db, BIG, start.checkout_id, buyer, None)
+    assert (await reserve(db, start)).status is CheckoutStatus.HELD
+    await overdue_on_cart(db, BIG, start.checkout_id)
+    await settle(db, cancel(start.ref))
 
 
 @pytest.mark.usefixtures("big")
