@@ -1,171 +1,145 @@
-"""Who may see what: every checkout and order route of the API's own document, for every kind of stranger."""
+"""Who may see and change what: every route of the API's own document, for everybody it must keep out.
+
+The routes, the scopes they take and so the callers they refuse come from the document, which has the scopes from the
+list that is enforced. How to address a route stands in tests/support/visits.py; one without an entry there fails here.
+"""
 
 from __future__ import annotations
 
-import re
-import time
-import uuid
-from typing import Any
+from collections.abc import AsyncIterator
 
-import httpx
-import jwt
 import pytest
+import pytest_asyncio
 
-from api.app import create_app, tokens_from
-from api.tokens import ALGORITHM, HEADER, Scope
-from tests.support.api import api_settings
-from tests.support.buyers import Buyer
+from api.tokens import Scope
+from tests.support.isolation import assert_kept_out, changes_in, same_body, unchanged
+from tests.support.routes import Route, routes
+from tests.support.strangers import BAD_TOKENS, bad_headers, lacking, of_buyers, strangers
 from tests.support.system import DEMO, OTHER, System
+from tests.support.visits import OPEN, VISITS, World, make_world, missing_ids, visit
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-DOCUMENT = create_app(api_settings("postgresql://nobody@127.0.0.1:1/nothing")).openapi()
-OPEN = {
-    ("post", "/v1/auth/token"),
-    ("post", "/v1/auth/refresh"),
-    ("post", "/v1/sessions"),
-    ("post", "/v1/webhooks/{tenant}/{gateway}"),
-    ("get", "/healthz"),
-    ("get", "/readyz"),
-}
-"""The only routes that ask for no token."""
-Route = tuple[str, str]
-OPERATIONS: dict[Route, Any] = {
-    (method, path): operation for path, item in DOCUMENT["paths"].items() for method, operation in item.items()
-}
-OWNED = [route for route, one in OPERATIONS.items() if {"checkouts", "orders"} & set(one["tags"])]
-ONE_THING = [route for route in OWNED if "{" in route[1]]
-BODIES = {"/v1/checkouts": {"lines": [{"product_id": 1}]}, "/v1/checkouts/{checkout_id}/confirm": {"payment_id": "p1"}}
-"""A good body for each route that needs one: else a stranger would hear of the body first."""
+SECURED = [route for route in routes() if route.secured]
+BUYERS = [route for route in SECURED if of_buyers(route)]
+KNOWN = [route for route in SECURED if route.operation in VISITS]
+"""Those that can be addressed: all of them, as the first test shows."""
+LACKING = [(route, kind) for route in KNOWN for kind in lacking(route)]
+ALLOWED = [(route, scope) for route in KNOWN for scope in sorted({Scope.BUYER} & route.scopes or route.scopes or Scope)]
+"""Each route with the scopes of those whose things it is about."""
+ODD_IDS = ["1", "x", "A" * 36, "00000000-0000-0000-0000-00000000000G", "%2e%2e", "a" * 5000]
+STRANGERS = [(route, kind) for route in KNOWN for kind in strangers(route)]
 
 
-def named(route: Route) -> str:
-    return " ".join(route)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(shared_system: System) -> AsyncIterator[World]:
+    """A user's things, which no test here may change."""
+    yield await make_world(shared_system)
 
 
-async def send(http: httpx.AsyncClient, route: Route, ids: dict[str, str], headers: dict[str, str]) -> httpx.Response:
-    method, path = route
-    body = BODIES.get(path) if method != "get" else None
-    address = re.sub(r"\{([^}]+)\}", lambda match: ids[match.group(1)], path)
-    sent = {"idempotency-key": uuid.uuid4().hex, **headers}
-    return await http.request(method.upper(), address, json=body, headers=sent)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def anonymous_world(shared_system: System) -> AsyncIterator[World]:
+    """An anonymous session's things, likewise."""
+    yield await make_world(shared_system, anonymous=True)
 
 
-async def sold(system: System) -> tuple[Buyer, dict[str, str]]:
-    """(buyer, ids of a held checkout and of an order), by the names that the routes give them."""
-    coffee, buyer = await system.product(), system.buyer()
-    paid, held = await buyer.hold((coffee, 1)), await buyer.hold((coffee, 1))
-    await system.gateway.pay(await system.payment(paid))
-    view = await buyer.until(paid["id"], "confirmed")
-    return buyer, {"checkout_id": held["id"], "order_id": view["order_id"]}
+async def test_every_route_is_either_open_or_has_an_entry_that_says_how_to_address_it() -> None:
+    operations = {route.operation: route for route in routes()}
+    assert {name for name, route in operations.items() if not route.secured} == OPEN
+    assert {name for name, route in operations.items() if route.secured} == set(VISITS)
+    assert {name: operations[name].scopes for name in VISITS} == {name: how.takes for name, how in VISITS.items()}
+    assert {name for route in SECURED for name in route.parameters} <= set(missing_ids())
 
 
-def same_body(one: httpx.Response, other: httpx.Response) -> bool:
-    """Whether two problems differ in nothing but the id of their request."""
-    first, second = one.json(), other.json()
-    return {**first, "request_id": ""} == {**second, "request_id": ""}
+async def test_there_is_something_to_show() -> None:
+    assert len(SECURED) >= 23
+    assert len(BUYERS) >= 12
+    assert len(STRANGERS) >= 6 * len(BUYERS)
+    assert len(LACKING) >= 3 * len([route for route in SECURED if route.scopes])
 
 
-async def test_the_document_has_the_routes_that_this_module_is_about() -> None:
-    assert {"startCheckout", "getCheckout", "extendCheckout", "cancelCheckout", "confirmCheckout"} <= {
-        one["operationId"] for one in OPERATIONS.values()
-    }
-    assert len(OWNED) >= 7
-    assert len(ONE_THING) >= 5
-
-
-@pytest.mark.parametrize("route", OPERATIONS, ids=named)
-async def test_every_route_says_in_the_document_whether_it_needs_a_token(route: Route) -> None:
-    assert (route in OPEN) == (not OPERATIONS[route].get("security")), named(route)
-
-
-@pytest.mark.parametrize("route", [route for route in OPERATIONS if route not in OPEN], ids=named)
-@pytest.mark.parametrize("kind", ["no token", "expired", "wrong audience", "wrong issuer", "another key", "not ours"])
-async def test_a_bad_token_is_a_401_on_every_route(shared_system: System, route: Route, kind: str) -> None:
-    ids = {"checkout_id": str(uuid.uuid4()), "order_id": str(uuid.uuid4()), "product_id": "1"}
-    answer = await send(shared_system.http, route, ids, bad_headers(shared_system, kind))
+@pytest.mark.parametrize("kind", BAD_TOKENS)
+@pytest.mark.parametrize("route", KNOWN, ids=str)
+async def test_a_bad_token_is_a_401(shared_system: System, world: World, route: Route, kind: str) -> None:
+    headers = await bad_headers(shared_system, world, kind)
+    async with unchanged(shared_system):
+        answer = await visit(route, world, headers)
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("route", OWNED, ids=named)
-@pytest.mark.parametrize("scope", [Scope.ADMIN, Scope.OPERATOR])
-async def test_a_token_without_the_scope_is_a_403(shared_system: System, route: Route, scope: Scope) -> None:
-    ids = {"checkout_id": str(uuid.uuid4()), "order_id": str(uuid.uuid4())}
-    answer = await send(shared_system.http, route, ids, dict(shared_system.buyer(DEMO, None, scope).headers))
+@pytest.mark.parametrize(("route", "kind"), LACKING, ids=str)
+async def test_a_token_without_the_scope_is_a_403(shared_system: System, world: World, route: Route, kind: str) -> None:
+    caller = await lacking(route)[kind](shared_system, world)
+    async with unchanged(shared_system):
+        answer = await visit(route, world, caller)
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
 
 
-@pytest.mark.parametrize("route", ONE_THING, ids=named)
-async def test_a_stranger_hears_of_anothers_thing_what_he_hears_of_a_missing_one(system: System, route: Route) -> None:
-    owner, ids = await sold(system)
-    strangers = [
-        system.buyer(OTHER, owner.subject),
-        system.buyer(DEMO),
-        system.buyer(DEMO, owner.subject, Scope.SERVICE),
-        system.buyer(OTHER),
-    ]
-    nothing = {name: str(uuid.uuid4()) for name in ids}
-    for stranger in strangers:
-        headers = dict(stranger.headers)
-        answer, missing = await send(system.http, route, ids, headers), await send(system.http, route, nothing, headers)
-        assert (answer.status_code, missing.status_code) == (404, 404), answer.text
-        assert same_body(answer, missing)
-    assert (await owner.read(ids["checkout_id"]))["status"] == "held"
+@pytest.mark.parametrize(("route", "kind"), STRANGERS, ids=str)
+async def test_a_stranger_sees_and_changes_nothing(
+    shared_system: System, world: World, route: Route, kind: str
+) -> None:
+    await assert_kept_out(shared_system, world, route, await strangers(route)[kind](shared_system, world))
 
 
-@pytest.mark.parametrize("route", ONE_THING, ids=named)
-@pytest.mark.parametrize("odd", ["1", "x", "A" * 36, "00000000-0000-0000-0000-00000000000G", "%2e%2e", "a" * 5000])
-async def test_an_id_that_is_none_is_a_404_like_a_missing_one(shared_system: System, route: Route, odd: str) -> None:
-    headers = dict(shared_system.buyer().headers)
-    answer = await send(shared_system.http, route, dict.fromkeys(("checkout_id", "order_id"), odd), headers)
-    missing = await send(
-        shared_system.http, route, dict.fromkeys(("checkout_id", "order_id"), str(uuid.uuid4())), headers
-    )
+@pytest.mark.parametrize(("route", "kind"), [one for one in STRANGERS if one[0] in BUYERS], ids=str)
+async def test_a_stranger_sees_and_changes_nothing_of_an_anonymous_session(
+    shared_system: System, anonymous_world: World, route: Route, kind: str
+) -> None:
+    caller = await strangers(route)[kind](shared_system, anonymous_world)
+    await assert_kept_out(shared_system, anonymous_world, route, caller)
+
+
+@pytest.mark.parametrize(("route", "scope"), ALLOWED, ids=str)
+async def test_who_may_gets_through_with_the_very_same_request(
+    shared_system: System, route: Route, scope: Scope
+) -> None:
+    """Else a stranger might be kept out by nothing but a bad address."""
+    world = await make_world(shared_system)
+    buyers = scope is Scope.BUYER
+    caller = world.owner if buyers else shared_system.buyer(DEMO, None, scope)
+    how = VISITS[route.operation]
+    if how.before:
+        await how.before(shared_system)
+    async with changes_in(shared_system) as changed:
+        answer = await visit(route, world, caller)
+    assert 200 <= answer.status_code < 300, answer.text
+    if how.effect:
+        shown = [secret for secret in world.tenant_secrets if secret in answer.text]
+        assert shown if route.method == "GET" else changed, answer.text
+
+
+@pytest.mark.parametrize("route", [route for route in KNOWN if route.textual], ids=str)
+@pytest.mark.parametrize("odd", ODD_IDS)
+async def test_an_id_that_is_none_is_a_404_like_a_missing_one(
+    shared_system: System, world: World, route: Route, odd: str
+) -> None:
+    answer = await visit(route, world, world.owner, **dict.fromkeys(route.textual, odd))
+    missing = await visit(route, world, world.owner, **missing_ids())
     assert (answer.status_code, missing.status_code) == (404, 404)
     assert same_body(answer, missing)
 
 
-async def test_nobody_sees_anothers_orders_in_the_list(system: System) -> None:
-    owner, _ = await sold(system)
-    assert len(await owner.orders()) == 1
-    for stranger in (system.buyer(), system.buyer(OTHER, owner.subject)):
-        assert await stranger.orders() == []
-
-
-async def test_a_buyer_cannot_hold_another_tenants_products(system: System) -> None:
-    newest = await system.product(tenant=DEMO)
-    while (coffee := await system.product(tenant=OTHER, stock=5)) <= newest:
-        pass
-    answer = await system.buyer(DEMO).start((coffee, 1))
+async def test_a_buyer_cannot_hold_another_tenants_product(shared_system: System, world: World) -> None:
+    answer = await shared_system.buyer(OTHER, world.owner.subject).start((world.spare, 1))
     assert (answer.status_code, answer.json()["shortages"][0]["reason"]) == (409, "gone")
-    assert await system.stock(coffee, OTHER) == (5, 0, 0)
 
 
-async def test_a_service_sees_what_it_started_for_its_buyers(system: System) -> None:
-    coffee = await system.product()
-    service = system.buyer(DEMO, "storefront", Scope.SERVICE)
-    held = await service.hold((coffee, 1))
-    assert (await system.buyer(DEMO, "storefront", Scope.SERVICE).read(held["id"]))["id"] == held["id"]
-    assert (await system.buyer(DEMO, "storefront").look(held["id"])).status_code == 404
+async def test_a_service_sees_what_it_started_for_its_buyers(shared_system: System, world: World) -> None:
+    service, again, buyer = (
+        shared_system.buyer(DEMO, "storefront", *scopes) for scopes in ([Scope.SERVICE], [Scope.SERVICE], [])
+    )
+    held = await service.hold((world.spare, 1))
+    assert (await again.read(held["id"]))["id"] == held["id"]
+    assert (await buyer.look(held["id"])).status_code == 404
 
 
-def bad_headers(system: System, kind: str) -> dict[str, str]:
-    """The Authorization header of a token with one thing wrong; everything else is right."""
-    if kind == "no token":
-        return {}
-    settings = system.settings
-    good = tokens_from(settings).issue(DEMO, "ana", {Scope.BUYER}, 900)
-    claims = jwt.decode(good, options={"verify_signature": False})
-    secret = settings.jwt_secret.get_secret_value()
-    now = int(time.time())
-    wrong: dict[str, dict[str, Any]] = {
-        "expired": {"exp": now - 60, "iat": now - 600},
-        "wrong audience": {"aud": "somebody-else"},
-        "wrong issuer": {"iss": "somebody-else"},
-    }
-    key = secret if kind in wrong else "another-secret-of-at-least-32-bytes-here"
-    typ = {"typ": "JWT"} if kind == "not ours" else {"typ": HEADER["typ"]}
-    key = secret if kind == "not ours" else key
-    token = jwt.encode({**claims, **wrong.get(kind, {})}, key, ALGORITHM, headers=typ)
-    return {"authorization": f"Bearer {token}"}
+async def test_after_all_this_the_owners_have_what_they_had(
+    system: System, world: World, anonymous_world: World
+) -> None:
+    for each in (world, anonymous_world):
+        assert (await each.owner.read(each.held))["status"] == "held"
+        assert [one["id"] for one in await each.owner.orders()] == [each.order]
+        cart = await system.http.get("/v1/cart", headers=dict(each.owner.headers))
+        assert [(one["product_id"], one["quantity"]) for one in cart.json()["lines"]] == [(each.product, 2)]

@@ -1,0 +1,187 @@
+"""How each route is addressed by a test that is about all of them: whose things it names, and a good body.
+
+A route without an entry here fails tests/e2e/test_isolation.py.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from api.tokens import Scope
+from domain.ids import ProductId, TenantId
+from tests.support import shop
+from tests.support.buyers import Buyer, as_json
+from tests.support.routes import Route
+from tests.support.system import DEMO, System
+
+
+@dataclass(frozen=True)
+class World:
+    """What an owner has: a cart, a live hold, an order, and the products of its tenant DEMO."""
+
+    owner: Buyer
+    email: str
+    """Of the owner, when it is a user."""
+    product: ProductId
+    """Held, sold and in the cart. Its id exists in no other tenant."""
+    spare: ProductId
+    """Held by nobody."""
+    held: str
+    paid: str
+    order: str
+    payment: str
+    cart: str
+
+    @property
+    def secrets(self) -> list[str]:
+        """What no other buyer of the tenant may ever be shown."""
+        return [self.owner.subject, *self._own]
+
+    @property
+    def tenant_secrets(self) -> list[str]:
+        """What nobody of another tenant may ever be shown. There may be somebody of the same name there."""
+        return [*self._own, name_of(self.product), name_of(self.spare)]
+
+    @property
+    def _own(self) -> list[str]:
+        return [self.email, self.held, self.paid, self.order, self.payment, self.cart]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A request that does what the route is for, when the owner (or its tenant's administrator) sends it."""
+
+    takes: frozenset[Scope]
+    """The scopes of which any one is enough; none: any token will do. What the document says must be this."""
+    body: Callable[[World], Any] | None = None
+    query: Callable[[World], Mapping[str, Any]] | None = None
+    ids: Callable[[World], Mapping[str, Any]] = lambda _: {}
+    """What stands in the path, where it is not what `usual_ids` says."""
+    own: bool = False
+    """Whether it is about the caller's own things only, whatever the path names: then nobody hears 404."""
+    effect: bool = True
+    """Whether one sees that the owner got through: a GET tells what others may not see, anything else changes rows."""
+    before: Callable[[System], Awaitable[None]] | None = None
+    """What must be there for it to have an effect."""
+
+
+def usual_ids(world: World) -> dict[str, Any]:
+    """By the names that paths use."""
+    return {"checkout_id": world.held, "order_id": world.order, "product_id": world.product}
+
+
+def missing_ids() -> dict[str, Any]:
+    """Of things that are nowhere."""
+    return {"checkout_id": str(uuid.uuid4()), "order_id": str(uuid.uuid4()), "product_id": 2**53 - 7}
+
+
+def a_page(world: World) -> dict[str, Any]:
+    """The page of products that begins with the owner's."""
+    return {"after": min(world.product, world.spare) - 1}
+
+
+async def a_cart_to_clean(system: System) -> None:
+    """Somebody's cart with a product that is no longer on sale."""
+    product, buyer = await a_product(system), system.buyer()
+    answer = await system.http.patch("/v1/cart", json={str(product): 1}, headers=dict(buyer.headers))
+    assert answer.status_code == 200, answer.text
+    await system.admin.execute("UPDATE products SET available = false WHERE id = %s", (product,))
+
+
+OPEN = {"login", "refreshToken", "openSession", "receiveWebhook", "healthz", "readyz"}
+"""The only operations that ask for no token: they give one, carry a secret of their own, or tell nothing."""
+ANYONE: frozenset[Scope] = frozenset()
+BUYERS = frozenset({Scope.BUYER, Scope.SERVICE})
+ADMIN = frozenset({Scope.ADMIN})
+ADMINISTRATION = frozenset({Scope.ADMIN, Scope.OPERATOR})
+VISITS: dict[str, Visit] = {
+    "logout": Visit(ANYONE, own=True),
+    "listProducts": Visit(ANYONE, query=a_page),
+    "getProduct": Visit(ANYONE),
+    "createProduct": Visit(ADMIN, body=lambda _: {"name": "Tea", "price": 5}),
+    "listAdminProducts": Visit(ADMIN, query=a_page),
+    "getAdminProduct": Visit(ADMIN),
+    "changeProduct": Visit(ADMIN, body=lambda _: {"price": 7}),
+    "deleteProduct": Visit(ADMIN, ids=lambda world: {"product_id": world.spare}),
+    "getCart": Visit(BUYERS),
+    "changeCart": Visit(BUYERS, body=lambda world: {str(world.product): 3}),
+    "clearCart": Visit(BUYERS),
+    "addToCart": Visit(BUYERS, body=lambda world: {"product_id": world.product, "quantity": 1}),
+    "removeFromCart": Visit(BUYERS, own=True),
+    "startCheckout": Visit(BUYERS, body=lambda world: {"lines": [{"product_id": world.product}]}),
+    "getCheckout": Visit(BUYERS),
+    "extendCheckout": Visit(BUYERS),
+    "cancelCheckout": Visit(BUYERS),
+    "confirmCheckout": Visit(
+        BUYERS,
+        ids=lambda world: {"checkout_id": world.paid},
+        body=lambda world: {"payment_id": world.payment},
+        effect=False,  # The webhook has confirmed it already.
+    ),
+    "listOrders": Visit(BUYERS),
+    "getOrder": Visit(BUYERS),
+    "setCartStatus": Visit(ADMINISTRATION, body=lambda world: {"email": world.email, "status": "processing"}),
+    "cleanCarts": Visit(ADMINISTRATION, before=a_cart_to_clean),
+    "readAudit": Visit(ADMINISTRATION, query=lambda world: {"actor": f"user:{world.owner.subject}"}),
+}
+
+
+async def make_world(system: System, *, anonymous: bool = False) -> World:
+    """A new owner, a user or an anonymous session, and its things."""
+    product, spare = await a_product(system), await a_product(system)
+    name = uuid.uuid4().hex[:12]
+    owner = system.buyer(DEMO, await shop.make_user(system.admin, DEMO, name))
+    if anonymous:
+        owner = await session(system, DEMO)
+    paid, held = await owner.hold((product, 1)), await owner.hold((product, 1))
+    payment = await system.payment(paid)
+    await system.gateway.pay(payment)
+    view = await owner.until(paid["id"], "confirmed")
+    cart = await system.http.patch("/v1/cart", json={str(product): 2}, headers=dict(owner.headers))
+    assert cart.status_code == 200, cart.text
+    return World(
+        owner, f"{name}@example.com", product, spare, held["id"], paid["id"], view["order_id"], payment,
+        as_json(cart)["id"],
+    )  # fmt: skip
+
+
+async def visit(route: Route, world: World, caller: Buyer | Mapping[str, str], **ids: Any) -> httpx.Response:
+    """Send the route's request about the owner's things, as somebody. `ids`: others to stand in the path."""
+    how, headers = VISITS[route.operation], dict(caller.headers if isinstance(caller, Buyer) else caller)
+    placed = {**usual_ids(world), **how.ids(world), **ids}
+    address = re.sub(r"\{([^}]+)\}", lambda match: str(placed[match.group(1)]), route.path)
+    return await world.owner.http.request(
+        route.method,
+        address,
+        json=how.body(world) if how.body else None,
+        params=dict(how.query(world)) if how.query else None,
+        headers={"idempotency-key": uuid.uuid4().hex, **headers},
+    )
+
+
+async def session(system: System, tenant: TenantId) -> Buyer:
+    """An anonymous buyer."""
+    answer = await system.http.post("/v1/sessions", headers={"host": f"{tenant}.example.com"})
+    assert answer.status_code == 201, answer.text
+    made = as_json(answer)
+    return Buyer(system.http, tenant, made["session_id"], {"authorization": f"Bearer {made['access_token']}"})
+
+
+async def a_product(system: System) -> ProductId:
+    """With an id that no other tenant has, and its name by that id."""
+    product, unlikely = await system.product(stock=50), ProductId(10**9 + uuid.uuid4().int % 2**40)
+    await system.admin.execute(
+        "UPDATE products SET id = %s, name = %s WHERE tenant_id = %s AND id = %s",
+        (unlikely, name_of(unlikely), DEMO, product),
+    )
+    return unlikely
+
+
+def name_of(product: ProductId) -> str:
+    return f"Secret recipe {product}"
