@@ -29,6 +29,10 @@ Delta = Callable[[Quantities], Quantities]
 """From the lines there are to the quantities that are to be set; 0 removes."""
 
 
+class _MadeMeanwhile(Exception):
+    """There was no cart to lock, and yet one to read: it was made between the two statements."""
+
+
 async def read_cart(db: Database, tenant: TenantId, owner: BuyerKey) -> CartView:
     """The owner's cart, priced now. Lines that cannot be bought any more are removed or lowered, with notices.
 
@@ -95,8 +99,10 @@ async def _change(
     values = _values(tenant, owner, asked)
 
     async def work(transaction: Transaction) -> CartView:
-        _, rows = await transaction.read((LOCK, values), (READ, values))
+        locked, rows = await transaction.read((LOCK, values), (READ, values))
         view = view_of(rows)
+        if view.id and not locked:
+            raise _MadeMeanwhile
         if view.status is CartStatus.PROCESSING:
             await transaction.commit()
             return view
@@ -109,8 +115,8 @@ async def _change(
 
     try:
         return await db.transact(tenant, work)
-    except errors.UniqueViolation:
-        # The owner's first two changes came in the same instant, and the other one made the cart.
+    except (errors.UniqueViolation, _MadeMeanwhile):
+        # The owner's first two changes came in the same instant, and the other one made the cart: now it can be locked.
         return await db.transact(tenant, work)
 
 

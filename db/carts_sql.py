@@ -1,7 +1,7 @@
 """The statements of `db/carts.py`."""
 
 # A statement of its own: the next one's snapshot is younger than the wait for the lock.
-LOCK = "SELECT FROM carts WHERE tenant_id = %(tenant)s AND owner_key = %(owner)s FOR UPDATE"
+LOCK = "SELECT 1 FROM carts WHERE tenant_id = %(tenant)s AND owner_key = %(owner)s FOR UPDATE"
 
 # One row, whatever the cart has. Each line with its product as it is now, then the products that are asked for beside
 # the lines, without a quantity. Free units count overdue holds in, as a reserve would free them first.
