@@ -85,10 +85,12 @@ MORE_ROWS = (
     " VALUES (%(tenant)s, 1, 1, 'Stalls', 'numbered', 1000)",
     "INSERT INTO seats (tenant_id, id, zone_id, row_name, rank, number, stock_item_id)"
     " SELECT tenant_id, 1, 1, 'A', 1, 1, id FROM stock_items WHERE tenant_id = %(tenant)s",
+    "INSERT INTO tenant_secrets (tenant_id, name, ciphertext, key_id)"
+    " VALUES (%(tenant)s, 'gateway/sandbox', 'x', 'k1')",
     "INSERT INTO revocations (tenant_id, id, reason, expires_at) VALUES (%(tenant)s, 'jti', 'test', now())",
 )
 """A row for each table that the functions above do not fill."""
-DELETABLE = {"carts", "cart_lines", "products"}
+DELETABLE = {"carts", "cart_lines", "products", "tenant_secrets"}
 """What the application may delete; of everything else, only the admin role's purge."""
 
 
