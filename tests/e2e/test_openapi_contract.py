@@ -49,7 +49,7 @@ async def test_an_answer_that_breaks_the_document_is_seen(system: System) -> Non
 
 
 async def test_the_checkout_routes_answer_each_status_they_name(system: System) -> None:
-    """All but 408 (a slow body, shown elsewhere)."""
+    """All but 408 (a slow body) and 429 (a limit), shown elsewhere."""
     coffee, buyer = await system.product(stock=9), system.buyer()
     held = await buyer.hold((coffee, 1))
     gone = await buyer.hold((coffee, 1))
@@ -84,10 +84,10 @@ async def test_the_checkout_routes_answer_each_status_they_name(system: System) 
     over = await quick.hold((await system.product(tenant=QUICK), 1))
     await quick.until(over["id"], "expired", seconds=6)
     assert (await quick.cancel(over["id"])).status_code == 410
-    assert named_statuses(system, "/v1/checkouts") <= seen_statuses(system, "/v1/checkouts") | {404, 408, 503}
+    assert named_statuses(system, "/v1/checkouts") <= seen_statuses(system, "/v1/checkouts") | {404, 408, 429, 503}
     for action in ("extend", "cancel"):
         path = f"/v1/checkouts/{{checkout_id}}/{action}"
-        assert named_statuses(system, path) <= seen_statuses(system, path) | {408, 503}, path
+        assert named_statuses(system, path) <= seen_statuses(system, path) | {408, 429, 503}, path
 
 
 async def provoke_common(system: System, buyer: Buyer, path: str) -> None:
