@@ -18,6 +18,7 @@ from psycopg import conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from db.one_send import one_send
 from domain.errors import MissingTenant, Unavailable
 from domain.ids import TenantId
 
@@ -209,7 +210,7 @@ def _bind(tenant: TenantId) -> Statement:
 
 
 async def _round_trip(connection: Connection, statements: Sequence[Statement]) -> list[Rows]:
-    async with connection.pipeline():
+    async with one_send(connection):
         cursors = [await connection.execute(sql, values or None) for sql, values in statements]
     return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
