@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from api.access import LoggedIn, Session
+from api.cart_models import NoticeOut
 from api.models import Answer, StrictModel
-from domain.cart import NoticeReason
 
 _TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.e30.c2lnbmF0dXJl"  # noqa: S105  # an example
 _REFRESH = "hfr.demo.Zk3vU0m1xX8p2JqF5n7bT9wYc4LhR6sEaQdGiKoMuVw"
@@ -34,16 +34,6 @@ class Refresh(StrictModel):
     refresh_token: Annotated[str, StringConstraints(min_length=1, max_length=512)] = Field(examples=[_REFRESH])
 
 
-class LoginNotice(Answer):
-    """A line that was lowered or dropped when the session's cart and the user's became one."""
-
-    product_id: int = Field(examples=[38])
-    name: str | None = Field(description="Null when the product is gone.", examples=["Coffee"])
-    reason: NoticeReason = Field(examples=["reduced"])
-    before: int = Field(examples=[5])
-    after: int = Field(description="0: removed.", examples=[3])
-
-
 class TokenPair(Answer):
     """An access token for the Authorization header, and the refresh token for the next."""
 
@@ -54,7 +44,7 @@ class TokenPair(Answer):
     refresh_expires_in: int = Field(
         description="Seconds until the login is over, however often it is refreshed.", examples=[604800]
     )
-    notices: list[LoginNotice] = Field(description="What changed when two carts became one.")
+    notices: list[NoticeOut] = Field(description="What changed when two carts became one.")
 
 
 class SessionToken(Answer):
@@ -69,7 +59,7 @@ class SessionToken(Answer):
 def token_pair(made: LoggedIn) -> TokenPair:
     """The answer that carries a login's tokens."""
     notices = [
-        LoginNotice(product_id=one.product_id, name=one.name, reason=one.reason, before=one.before, after=one.after)
+        NoticeOut(product_id=one.product_id, name=one.name, reason=one.reason, before=one.before, after=one.after)
         for one in made.notices
     ]
     return TokenPair(
