@@ -36,11 +36,7 @@ def cart_response(view: CartView, status: int = 200, *, ids_only: bool = False) 
 def log_read(view: CartView) -> None:
     """Say what a read had to remove or lower, and why."""
     if view.notices:
-        lines = [
-            {"product_id": each.product_id, "reason": each.reason.value, "before": each.before, "after": each.after}
-            for each in view.notices
-        ]
-        _log.info("cart_lines_removed", cart=view.id, lines=lines)
+        _log.info("cart_validated", cart=view.id, removed=_removed(view))
 
 
 def log_changed(view: CartView, *asked: ProductId) -> None:
@@ -50,8 +46,14 @@ def log_changed(view: CartView, *asked: ProductId) -> None:
         for each in asked
         if (quantity := view.lines.get(each))
     ]
-    _log.info("cart_changed", cart=view.id, validated=lines, lines=len(view.lines), total=view.totals.total)
-    log_read(view)
+    _log.info("cart_changed", cart=view.id, lines=len(view.lines), validated=lines, removed=_removed(view))
+
+
+def _removed(view: CartView) -> list[dict[str, Any]]:
+    return [
+        {"product_id": each.product_id, "reason": each.reason.value, "before": each.before, "after": each.after}
+        for each in view.notices
+    ]
 
 
 def _head(view: CartView) -> dict[str, Any]:
