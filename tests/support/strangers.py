@@ -11,7 +11,8 @@ import jwt
 
 from api.app import tokens_from
 from api.tokens import ALGORITHM, HEADER, Scope
-from tests.support.buyers import Buyer
+from tests.support import shop
+from tests.support.buyers import Buyer, as_json
 from tests.support.routes import Route
 from tests.support.system import DEMO, OTHER, System
 from tests.support.visits import World, session
@@ -19,7 +20,16 @@ from tests.support.visits import World, session
 Headers = dict[str, str]
 Make = Callable[[System, World], Awaitable[Buyer]]
 
-BAD_TOKENS = ("no token", "expired", "wrong audience", "wrong issuer", "another key", "not ours", "logged out")
+BAD_TOKENS = (
+    "no token",
+    "expired",
+    "wrong audience",
+    "wrong issuer",
+    "another key",
+    "not ours",
+    "logged out",
+    "login over",
+)
 _CLEAR = (
     "DELETE FROM cart_lines WHERE cart_id IN (SELECT id FROM carts WHERE owner_key = %s)",
     "DELETE FROM carts WHERE owner_key = %s",
@@ -27,9 +37,11 @@ _CLEAR = (
 
 
 async def bad_headers(system: System, world: World, kind: str) -> Headers:
-    """The owner's own Authorization header, with every scope, and one thing wrong with the token."""
+    """The owner's own Authorization header, and one thing wrong with the token, which else has every scope."""
     if kind == "no token":
         return {}
+    if kind == "login over":
+        return await _of_a_login_that_is_over(system, world)
     good = tokens_from(system.settings).issue(DEMO, world.owner.subject, set(Scope), 900)
     if kind == "logged out":
         headers = {"authorization": f"Bearer {good}"}
@@ -47,6 +59,18 @@ async def bad_headers(system: System, world: World, kind: str) -> Headers:
     key = "another-secret-of-at-least-32-bytes-here" if kind == "another key" else secret
     header = {"typ": "JWT"} if kind == "not ours" else {"typ": HEADER["typ"]}
     return {"authorization": f"Bearer {jwt.encode(claims, key, ALGORITHM, headers=header)}"}
+
+
+async def _of_a_login_that_is_over(system: System, world: World) -> Headers:
+    """The second access token of the owner's login, which has logged out with the first."""
+    login = await system.http.post("/v1/auth/token", json={"username": world.email, "password": shop.PASSWORD})
+    first = as_json(login)
+    refreshed = await system.http.post("/v1/auth/refresh", json={"refresh_token": first["refresh_token"]})
+    second = {"authorization": f"Bearer {as_json(refreshed)['access_token']}"}
+    assert (await system.http.get("/v1/cart", headers=second)).status_code == 200
+    out = {"authorization": f"Bearer {first['access_token']}"}
+    assert (await system.http.post("/v1/auth/logout", headers=out)).status_code == 204
+    return second
 
 
 def lacking(route: Route) -> dict[str, Make]:
