@@ -50,12 +50,12 @@ def _http(on: Stage, rounds: int) -> None:
 
 
 def _carts(on: Stage, rounds: int) -> None:
-    everything, share = carts.measure(on, clients=16, seconds=2, rounds=rounds)
+    everything = carts.measure(on, clients=16, seconds=2, rounds=rounds)
+    header = ("what", "rate", "p50", "p99", "beside nothing", *(f"{part}: processor" for part in carts.PARTS))
     for found in everything:
         title = f"### Carts, 16 clients, {found.processes} API process(es)"
-        print(f"\n{title}\n\n" + table(("what", "rate", "p50", "p99", "beside nothing"), carts.rows(found)))
-    print("\n### Carts: the aims\n\n" + table(("what", "aim", "found", ""), carts.aims(everything)))
-    print(f"\nThe client used {share:.2f} of a core.", flush=True)
+        print(f"\n{title}\n\n" + table(header, carts.rows(found)))
+    print("\n### Carts: the aims\n\n" + table(("what", "aim", "found", ""), carts.aims(everything)), flush=True)
 
 
 def _reserve(on: Stage, rounds: int) -> None:

@@ -15,6 +15,7 @@ import httpx
 
 from bench.figures import Round, Series
 from bench.light_client import LightClient, Streams, request
+from bench.processor import processor_seconds
 from bench.recovery import token
 from bench.stage import Stage
 from local import processes
@@ -28,11 +29,12 @@ P99_MS, OF_NOTHING, OF_FEW, PER_SECOND = 100.0, 0.35, 2.0, 1000.0
 
 
 NOTHING = "nothing, token checked"
+PARTS = ("API", "PostgreSQL", "client")
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One kind of request, with what 16 buyers send."""
+    """One kind of request, and what each connection sends."""
 
     name: str
     streams: Streams
@@ -40,7 +42,7 @@ class Contestant:
 
 @dataclass
 class Found:
-    """The series of one number of processes, by the contestants' names, and the client's processor time."""
+    """The series of one number of processes, by the contestants' names."""
 
     processes: int
     series: dict[str, Series]
@@ -50,21 +52,20 @@ class Found:
         return self.series[NOTHING]
 
 
-def measure(stage: Stage, *, clients: int, seconds: float, rounds: int) -> tuple[list[Found], float]:
-    """Every contestant on every number of processes, in turns within each round; and the client's share of a core."""
+def measure(stage: Stage, *, clients: int, seconds: float, rounds: int) -> list[Found]:
+    """Every contestant on every number of processes, in turns within each round."""
     with _apis(stage) as ports, LightClient() as client:
         contestants = _contestants(next(iter(ports.values())), clients)
         found = {count: Found(count, {one.name: Series(one.name) for one in contestants}) for count in ports}
-        _take_turns(client, ports, contestants, 0.5)  # Warm, and not counted.
-        client.cpu_seconds, began = 0.0, time.monotonic()
+        _take_turns(stage, client, ports, contestants, 0.5)  # Warm, and not counted.
         for _ in range(rounds):
-            for count, name, done in _take_turns(client, ports, contestants, seconds):
+            for count, name, done in _take_turns(stage, client, ports, contestants, seconds):
                 found[count].series[name].rounds.append(done)
-        return list(found.values()), client.cpu_seconds / (time.monotonic() - began)
+        return list(found.values())
 
 
 def rows(found: Found) -> list[list[str]]:
-    """A row a contestant: rate, p50, p99, and its rate beside nothing's, round by round."""
+    """A row a contestant: rate, p50, p99, its rate beside nothing's, and the processor time of each part."""
     return [
         [
             one.name,
@@ -72,6 +73,7 @@ def rows(found: Found) -> list[list[str]]:
             f"{one.percentile(50):.1f} ms",
             f"{one.percentile(99):.1f} ms",
             "1" if one is found.nothing else f"{one.ratio_to(found.nothing):.2f}",
+            *(f"{one.cost(part):.2f} ms" for part in PARTS),
         ]
         for one in found.series.values()
     ]
@@ -116,13 +118,18 @@ def _read(lines: int) -> str:
 
 
 def _take_turns(
-    client: LightClient, ports: Mapping[int, int], contestants: Sequence[Contestant], seconds: float
+    stage: Stage, client: LightClient, ports: Mapping[int, int], contestants: Sequence[Contestant], seconds: float
 ) -> list[tuple[int, str, Round]]:
-    return [
-        (count, one.name, client.run(port, one.streams, seconds))
-        for count, port in ports.items()
-        for one in contestants
-    ]
+    turns = []
+    for count, port in ports.items():
+        api, postgres = stage.children[f"carts-{count}"].pid, stage.postgres.pid
+        for one in contestants:
+            before = processor_seconds(api), processor_seconds(postgres)
+            done = client.run(port, one.streams, seconds)
+            done.used["API"] = processor_seconds(api) - before[0]
+            done.used["PostgreSQL"] = processor_seconds(postgres) - before[1]
+            turns.append((count, one.name, done))
+    return turns
 
 
 def _contestants(port: int, clients: int) -> list[Contestant]:

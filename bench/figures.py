@@ -14,6 +14,8 @@ class Round:
     done: int
     seconds: float
     latencies: list[float] = field(default_factory=list)
+    used: dict[str, float] = field(default_factory=dict)
+    """Seconds of processor time, by what used it."""
 
     @property
     def rate(self) -> float:
@@ -37,6 +39,10 @@ class Series:
         """Over all rounds' latencies, in milliseconds; 0 when none were taken."""
         latencies = sorted(latency for one in self.rounds for latency in one.latencies)
         return latencies[min(len(latencies) - 1, len(latencies) * percent // 100)] * 1000 if latencies else 0.0
+
+    def cost(self, part: str) -> float:
+        """Milliseconds of processor time that `part` used for one: what else the machine does hardly matters."""
+        return statistics.median(one.used[part] / one.done for one in self.rounds) * 1000
 
     def ratio_to(self, other: Series) -> float:
         """The median of this one's rate over the other's, round by round: the machine's drift cancels out."""
