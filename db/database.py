@@ -212,7 +212,8 @@ def _bind(tenant: TenantId) -> Statement:
 async def _round_trip(connection: Connection, statements: Sequence[Statement]) -> list[Rows]:
     async with one_send(connection):
         cursors = [await connection.execute(sql, values or None) for sql, values in statements]
-    return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
+    # Not by `description`, which makes an object for each column to say whether there are any.
+    return [await cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else [] for cursor in cursors]
 
 
 async def _prepare(connection: Connection) -> None:
