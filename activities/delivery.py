@@ -9,6 +9,7 @@ from typing import Any
 
 from temporalio.client import Client
 from temporalio.common import (
+    Priority,
     SearchAttributeKey,
     SearchAttributePair,
     TypedSearchAttributes,
@@ -82,6 +83,7 @@ class Delivery:
                     task_timeout=LATE_PAYMENT_TASK_TIMEOUT,
                     static_summary=_summary(payment),
                     search_attributes=_attributes(payment),
+                    priority=Priority(fairness_key=payment.tenant),
                     rpc_timeout=RPC_TIMEOUT,
                 )
         except _UNREACHABLE as error:

@@ -19,6 +19,7 @@ from api.context import RequestContext
 from api.deps import Services
 from api.edge import edge
 from api.engine import Engine
+from api.fair_places import FairPlaces
 from api.issuers import OutsideConfig, OutsideIssuer
 from api.limits import Limit, Limits, storage_of
 from api.openapi import DESCRIPTION, TAGS, HoldfastAPI, installed_version
@@ -122,7 +123,7 @@ def _services(
     passwords: Passwords,
 ) -> Services:
     hash_key = settings.buyer_hash_key.get_secret_value().encode()
-    engine = Engine(client, settings.task_queue, hash_key, settings.max_inflight_starts)
+    engine = Engine(client, settings.task_queue, hash_key, FairPlaces(settings.max_inflight_starts))
     delivery = Delivery(db, client, settings.task_queue)
     return Services(
         db=db,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,10 +15,17 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
     WorkflowUpdateStage,
 )
-from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
+from temporalio.common import (
+    Priority,
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+)
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.fair_places import Places
 from api.fingerprint import key_digest
 from domain import search_attributes
 from domain.errors import Unavailable
@@ -40,8 +46,6 @@ from domain.naming import CHECKOUT, CHECKOUT_OVER, RESERVE_UPDATE, checkout_work
 from workflows.details import units
 from workflows.policies import CLIENT_DEADLINE, TASK_TIMEOUT
 
-QUEUE_SECONDS = 2.0
-"""How long a start waits for a place among those in flight, before it is refused early."""
 _TRANSPORT = (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError, RuntimeError, TimeoutError)
 """How a Temporal that is down, slow or overloaded shows (RuntimeError: a lazy client that cannot connect)."""
 _DOWN = "The checkout engine does not answer in time; send the same request with the same Idempotency-Key."
@@ -60,16 +64,21 @@ class Outlook:
 class Engine:
     """Speaks to the checkouts' runs. Every method raises Unavailable when Temporal does not answer in time."""
 
-    def __init__(self, client: Client, task_queue: str, buyer_hash_key: bytes, max_inflight: int) -> None:
+    def __init__(self, client: Client, task_queue: str, buyer_hash_key: bytes, places: Places) -> None:
+        """`places`: of the starts in flight."""
         self._client = client
         self._task_queue = task_queue
         self._buyer_hash_key = buyer_hash_key
-        self._places = asyncio.Semaphore(max_inflight)
+        self._places = places
+
+    def address_key(self, address: str) -> str:
+        """What is kept of a buyer's address: a keyed hash, like the buyer's own in the search attributes."""
+        return buyer_hash(BuyerKey(f"address:{address}"), self._buyer_hash_key)
 
     async def start(self, start: StartCheckout, outlook: Outlook) -> Started:
         """Start the checkout's run, or find it, and wait for its reserve: one round trip."""
         try:
-            async with asyncio.timeout(CLIENT_DEADLINE.total_seconds()), self._place():
+            async with asyncio.timeout(CLIENT_DEADLINE.total_seconds()), self._places.place(start.tenant):
                 started = await self._reserve(start, outlook, RESERVE_UPDATE)
                 if started.start is StartStatus.NOT_ATTEMPTED and started.deadline != start.deadline:
                     # The answer of an earlier run that came too late and wrote nothing: ask for a new one.
@@ -151,6 +160,8 @@ class Engine:
             static_summary=f"{units(outlook.lines)}, {Money(outlook.total, outlook.currency)}",
             static_details=f"Shop `{start.tenant}`. The current details say how the hold stands.",
             search_attributes=self._attributes(start, outlook),
+            # Where tasks pile up, Temporal too takes them from the tenants in turn. Activities inherit it.
+            priority=Priority(fairness_key=start.tenant),
         )
 
     def _attributes(self, start: StartCheckout, outlook: Outlook) -> TypedSearchAttributes:
@@ -163,19 +174,6 @@ class Engine:
                 SearchAttributePair(SearchAttributeKey.for_datetime(search_attributes.END), outlook.end),
             ]
         )
-
-    @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        """A place among the starts in flight: a queue of hundreds helps nobody, so who waits long is refused early."""
-        try:
-            async with asyncio.timeout(QUEUE_SECONDS):
-                await self._places.acquire()
-        except TimeoutError:
-            raise Unavailable("Too many checkouts are being started at this moment; try again shortly.") from None
-        try:
-            yield
-        finally:
-            self._places.release()
 
 
 class CheckoutIsOver(Exception):

@@ -11,6 +11,7 @@ from temporalio.client import Client, WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy
 
 from api.engine import Engine, Outlook
+from api.fair_places import FairPlaces
 from bench.empty import EmptyWorkflow
 from bench.figures import Round, Series
 from bench.load import Task, closed_loop
@@ -32,7 +33,7 @@ class Contestants:
     def __init__(self, stage: Stage, client: Client) -> None:
         self._stage = stage
         self._client = client
-        self._engine = Engine(client, QUEUE, b"bench" * 8, max_inflight=1000)
+        self._engine = Engine(client, QUEUE, b"bench" * 8, FairPlaces(1000))
         self._sent = 0
         self.asked_again = 0
 

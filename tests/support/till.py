@@ -19,6 +19,7 @@ import worker
 from activities.delivery import Delivery, Handed
 from activities.repair import Repair
 from api.engine import Engine, Outlook
+from api.fair_places import FairPlaces
 from db.database import Database
 from db.inbox import record_event
 from domain.errors import GatewayRefused, GatewayUnavailable
@@ -230,5 +231,5 @@ async def a_till(
         async with worker.make_worker(client, TASK_QUEUE, activities):
             yield Till(
                 client, db, Rows(admin), admin, name, catalogue, gateway, faults, delivery,
-                Repair(db, database_url, delivery), Engine(client, TASK_QUEUE, b"k" * 32, 64),
+                Repair(db, database_url, delivery), Engine(client, TASK_QUEUE, b"k" * 32, FairPlaces(64)),
             )  # fmt: skip
