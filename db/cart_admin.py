@@ -17,8 +17,9 @@ from domain.messages import CheckoutRef, SettleRequest, Wanted
 
 _NO_CART = "This user has no cart."
 _OWNER = """
-    SELECT c.id::text AS id FROM users u
-    LEFT JOIN carts c ON c.tenant_id = u.tenant_id AND c.owner_key = 'user:' || u.id
+    SELECT (SELECT c.id::text FROM carts c
+            WHERE c.tenant_id = %(tenant)s AND c.owner_key = 'user:' || u.id::text) AS id
+    FROM users u
     WHERE u.tenant_id = %(tenant)s AND lower(u.email) = lower(%(email)s)
 """
 _LOCK = "SELECT FROM carts WHERE tenant_id = %(tenant)s AND id = %(cart)s FOR UPDATE"

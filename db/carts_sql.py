@@ -4,10 +4,12 @@
 LOCK = "SELECT 1 FROM carts WHERE tenant_id = %(tenant)s AND owner_key = %(owner)s FOR UPDATE"
 
 # One row, whatever the cart has. Each line with its product as it is now, then the products that are asked for beside
-# the lines, without a quantity. Free units count overdue holds in, as a reserve would free them first.
+# the lines, without a quantity. Free units count overdue holds in, as a reserve would free them first. Sub-selects, not
+# joins: only they are sure to be looked up by their whole keys, also by a plan that was made while a table was empty.
 READ = """
     SELECT t.currency, c.id::text AS id, c.status, c.checkout_id::text AS checkout_id, c.updated_at,
-           coalesce(h.expires_at <= clock_timestamp(), false) AS overdue,
+           coalesce((SELECT h.expires_at <= clock_timestamp() FROM checkouts h
+                     WHERE h.tenant_id = c.tenant_id AND h.id = c.checkout_id AND h.status = 'held'), false) AS overdue,
            (SELECT json_agg(json_build_array(
                        w.product_id, w.quantity, p.id IS NOT NULL, p.name, p.price, p.offer_price, p.available,
                        p.one_per_cart,
@@ -26,12 +28,12 @@ READ = """
             LEFT JOIN stock_items s ON s.tenant_id = p.tenant_id AND s.id = p.stock_item_id) AS lines,
            CASE WHEN c.status = 'processing' THEN (
                SELECT json_agg(json_build_array(l.product_id, l.list_price, l.unit_price))
-               FROM checkouts k
-               JOIN checkout_lines l ON l.tenant_id = k.tenant_id AND l.checkout_id = k.id AND l.status = 'held'
-               WHERE k.tenant_id = c.tenant_id AND k.cart_id = c.id AND k.status = 'held') END AS held
+               FROM checkout_lines l
+               WHERE l.tenant_id = c.tenant_id AND l.status = 'held' AND l.checkout_id = ANY (ARRAY(
+                   SELECT k.id FROM checkouts k
+                   WHERE k.tenant_id = c.tenant_id AND k.cart_id = c.id AND k.status = 'held'))) END AS held
     FROM tenants t
     LEFT JOIN carts c ON c.tenant_id = t.id AND c.owner_key = %(owner)s
-    LEFT JOIN checkouts h ON h.tenant_id = c.tenant_id AND h.id = c.checkout_id AND h.status = 'held'
     WHERE t.id = %(tenant)s
 """
 
