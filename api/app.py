@@ -20,12 +20,13 @@ from api.deps import Services
 from api.edge import edge
 from api.engine import Engine
 from api.fair_places import FairPlaces
+from api.fresh import Fresh
 from api.issuers import OutsideConfig, OutsideIssuer
 from api.limits import Limit, Limits, storage_of
 from api.openapi import DESCRIPTION, TAGS, HoldfastAPI, installed_version
 from api.passwords import Passwords
 from api.revocations import Revocations
-from api.routes import admin_products, auth, cart, checkouts, health, ops_carts, orders, products, webhooks
+from api.routes import admin_products, auth, cart, checkouts, events, health, ops_carts, orders, products, webhooks
 from api.tokens import Scope, Tokens
 from api.verification import Verifier
 from db.database import Database
@@ -55,7 +56,7 @@ def create_app(settings: Settings | None = None, *, client: Client | None = None
     if settings.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     problems.install(app)
-    for routes in (auth, products, admin_products, cart, checkouts, orders, ops_carts, webhooks, health):
+    for routes in (auth, products, events, admin_products, cart, checkouts, orders, ops_carts, webhooks, health):
         app.include_router(routes.router)
     return app
 
@@ -137,6 +138,7 @@ def _services(
         delivery=delivery,
         confirming=Confirming(db, engine, delivery),
         limits=limits,
+        zones=Fresh(),
     )
 
 

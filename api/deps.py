@@ -17,11 +17,13 @@ from api.access import Access
 from api.addresses import address_of
 from api.confirming import Confirming
 from api.engine import Engine
+from api.fresh import Fresh
 from api.limits import Limit, Limits
 from api.tokens import Caller, Scope
 from api.validation import IDEMPOTENCY_HEADER
 from api.verification import Verifier
 from db.database import Database
+from db.events import Zone
 from domain.errors import Forbidden, Unauthorized
 from domain.ids import GatewayName, TenantId
 
@@ -41,6 +43,8 @@ class Services:
     delivery: Delivery
     confirming: Confirming
     limits: Limits
+    zones: Fresh[list[Zone] | None]
+    """The zones of events, with what is available."""
 
 
 async def _services(request: Request) -> Services:

@@ -14,6 +14,7 @@ from domain.errors import TooManyRequests
 TAGS = [
     {"name": "auth", "description": "Access tokens."},
     {"name": "catalogue", "description": "Products, prices and stock."},
+    {"name": "events", "description": "Events, their zones and seats, and what is available."},
     {"name": "catalogue administration", "description": "For a tenant's administrators."},
     {"name": "cart", "description": "Product ids and quantities, priced anew at each read."},
     {"name": "checkouts", "description": "Hold, extend, pay, confirm, cancel."},

@@ -14,11 +14,25 @@ from typing import Any
 import httpx
 
 from api.tokens import Scope
-from domain.ids import ProductId, TenantId
+from domain.ids import EventKey, ProductId, SeatId, TenantId, ZoneId
 from tests.support import shop
 from tests.support.buyers import Buyer, as_json
 from tests.support.routes import Route
 from tests.support.system import DEMO, System
+
+
+@dataclass(frozen=True)
+class Venue:
+    """An event of the tenant DEMO with a numbered zone of three seats, the last of them blocked."""
+
+    event: EventKey
+    numbered: ZoneId
+    seats: list[SeatId]
+
+    @property
+    def secret(self) -> str:
+        """In the names of the event, of its zone and of its row."""
+        return f"Secret concert {self.event}"
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,8 @@ class World:
     order: str
     payment: str
     cart: str
+    venue: Venue
+    """Nobody holds anything of it. Its ids exist in no other tenant."""
 
     @property
     def secrets(self) -> list[str]:
@@ -46,7 +62,7 @@ class World:
     @property
     def tenant_secrets(self) -> list[str]:
         """What nobody of another tenant may ever be shown. There may be somebody of the same name there."""
-        return [*self._own, name_of(self.product), name_of(self.spare)]
+        return [*self._own, name_of(self.product), name_of(self.spare), self.venue.secret]
 
     @property
     def _own(self) -> list[str]:
@@ -73,12 +89,14 @@ class Visit:
 
 def usual_ids(world: World) -> dict[str, Any]:
     """By the names that paths use."""
-    return {"checkout_id": world.held, "order_id": world.order, "product_id": world.product}
+    placed = {"event_id": world.venue.event, "zone_id": world.venue.numbered}
+    return {"checkout_id": world.held, "order_id": world.order, "product_id": world.product, **placed}
 
 
 def missing_ids() -> dict[str, Any]:
     """Of things that are nowhere."""
-    return {"checkout_id": str(uuid.uuid4()), "order_id": str(uuid.uuid4()), "product_id": 2**53 - 7}
+    numbers = dict.fromkeys(("product_id", "event_id", "zone_id"), 2**53 - 7)
+    return {"checkout_id": str(uuid.uuid4()), "order_id": str(uuid.uuid4()), **numbers}
 
 
 def a_page(world: World) -> dict[str, Any]:
@@ -104,6 +122,9 @@ VISITS: dict[str, Visit] = {
     "logout": Visit(ANYONE, own=True),
     "listProducts": Visit(ANYONE, query=a_page),
     "getProduct": Visit(ANYONE),
+    "listEvents": Visit(ANYONE, query=lambda world: {"after": world.venue.event - 1}),
+    "listZones": Visit(ANYONE),
+    "listSeats": Visit(ANYONE),
     "createProduct": Visit(ADMIN, body=lambda _: {"name": "Tea", "price": 5}),
     "listAdminProducts": Visit(ADMIN, query=a_page),
     "getAdminProduct": Visit(ADMIN),
@@ -147,7 +168,7 @@ async def make_world(system: System, *, anonymous: bool = False) -> World:
     assert cart.status_code == 200, cart.text
     return World(
         owner, f"{name}@example.com", product, spare, held["id"], paid["id"], view["order_id"], payment,
-        as_json(cart)["id"],
+        as_json(cart)["id"], await a_venue(system),
     )  # fmt: skip
 
 
@@ -181,6 +202,26 @@ async def a_product(system: System) -> ProductId:
         (unlikely, name_of(unlikely), DEMO, product),
     )
     return unlikely
+
+
+async def a_venue(system: System) -> Venue:
+    """With ids that no other tenant has."""
+    number = 10**9 + uuid.uuid4().int % 2**40
+    venue = Venue(EventKey(number), ZoneId(number), [SeatId(number + place) for place in range(3)])
+    values = {"tenant": DEMO, "number": number, "name": venue.secret}
+    for statement in (
+        "INSERT INTO events (tenant_id, id, name) VALUES (%(tenant)s, %(number)s, %(name)s)",
+        "INSERT INTO zones (tenant_id, id, event_id, name, kind, price)"
+        " VALUES (%(tenant)s, %(number)s, %(number)s, %(name)s, 'numbered', 1000)",
+        "WITH items AS (INSERT INTO stock_items (tenant_id, kind, total, zone_id)"
+        " SELECT %(tenant)s, 'seat', CASE WHEN n = 2 THEN 0 ELSE 1 END, %(number)s FROM generate_series(0, 2) n"
+        " RETURNING id, total)"
+        " INSERT INTO seats (tenant_id, id, zone_id, row_name, rank, number, stock_item_id)"
+        " SELECT %(tenant)s, %(number)s + place - 1, %(number)s, %(name)s, 1, place, id"
+        " FROM (SELECT id, row_number() OVER (ORDER BY total DESC, id) AS place FROM items) placed",
+    ):
+        await system.admin.execute(statement, values)
+    return venue
 
 
 def name_of(product: ProductId) -> str:
