@@ -28,7 +28,7 @@ from db.settle import settle
 from domain.cart import CartStatus
 from domain.errors import MissingTenant
 from domain.gateway import PaymentEvent, PaymentStatus
-from domain.ids import CheckoutId, EventId, GatewayName, PaymentId, ProductId, TenantId
+from domain.ids import CheckoutId, EventId, GatewayName, PaymentId, ProductId, TenantId, ZoneId
 from domain.messages import ExtendRequest, Line, SettleRequest, StartCheckout
 from tests.support import shop
 from tests.support.checkouts import a_capture, a_start, an_event, confirm, expire, opened
@@ -58,6 +58,7 @@ VALUES: dict[Any, Any] = {
     ProductChanges: ProductChanges(),
     Sequence[Line]: [Line(ProductId(1), 1)],
     Sequence[ProductId]: [ProductId(1)],
+    Sequence[ZoneId]: [ZoneId(1)],
     Mapping[ProductId, int]: {ProductId(1): 1},
     CartStatus: CartStatus.AVAILABLE,
     AuditFilter: AuditFilter(),

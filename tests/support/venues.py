@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from domain.ids import SeatId, TenantId, ZoneId
+from domain.messages import Line, StartCheckout
 from tests.support import shop
+from tests.support.checkouts import a_start
 
 _EVENT = "INSERT INTO events (tenant_id, id, name) VALUES (%(tenant)s, %(event)s, 'Concert') ON CONFLICT DO NOTHING"
 _GENERAL = """
@@ -38,6 +41,21 @@ _SEATS = """
     SELECT %(tenant)s, id, %(zone)s, 'Row ' || rank, rank, number, item FROM wanted ORDER BY id RETURNING id
 """
 _NEXT = "SELECT setval(pg_get_serial_sequence('stock_items', 'id'), (SELECT max(id) FROM stock_items))"
+
+
+def a_seat(seat: SeatId) -> Line:
+    """The line of one seat."""
+    return Line(None, 1, seat_id=seat)
+
+
+def places(zone: ZoneId, quantity: int) -> Line:
+    """The line of so many places in a zone; of seats together, when it is a numbered one."""
+    return Line(None, quantity, zone_id=zone)
+
+
+def start_of(tenant: TenantId, *lines: Line, patience: float = 5.0) -> StartCheckout:
+    """A start of these lines, by a client that waits `patience` seconds; another checkout each time."""
+    return replace(a_start(tenant, {}, patience=patience), lines=list(lines))
 
 
 async def make_zone(
