@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from datetime import datetime
 from typing import Any
 
 from api.checkout_models import CheckoutOut, LineOut, OrderLineOut, OrderOut, PaymentOut
 from db.checkouts import CheckoutView
 from db.orders import OrderView
-from domain.errors import CartEmpty, CartProcessing, CheckoutRefused, HoldfastError, InsufficientStock, PriceChanged
+from domain.errors import (
+    CartEmpty,
+    CartProcessing,
+    CheckoutRefused,
+    HoldfastError,
+    InsufficientStock,
+    LimitReached,
+    PriceChanged,
+)
 
 _PAYMENT = tuple(PaymentOut.model_fields)
 _LINE = tuple(LineOut.model_fields)
@@ -33,7 +43,7 @@ def order_out(view: OrderView) -> OrderOut:
     )
 
 
-def refusal(stored: dict[str, Any] | None) -> HoldfastError:
+def refusal(stored: dict[str, Any] | None, now: datetime) -> HoldfastError:
     """The error that a refused checkout answered with, and answers again."""
     if stored is None:
         return CheckoutRefused()
@@ -43,7 +53,31 @@ def refusal(stored: dict[str, Any] | None) -> HoldfastError:
         return CartEmpty("The cart was empty when the checkout was started.")
     if stored["code"] == CartProcessing.code:
         return cart_processing(stored["checkout_id"])
+    if stored["code"] == LimitReached.code:
+        return limit_reached(stored, now)
     return insufficient_stock(stored["shortages"])
+
+
+def limit_reached(stored: dict[str, Any], now: datetime) -> LimitReached:
+    """Says which limit, what it allows, and when it frees: at the end of the earliest hold that counts."""
+    frees_at = datetime.fromisoformat(stored["frees_at"]) if stored["frees_at"] else None
+    most = f" of {stored['most']}" if stored["most"] else ""
+    return LimitReached(
+        f"The limit{most} on {_LIMITS[stored['limit']]} is reached.",
+        retry_after=max(1, math.ceil((frees_at - now).total_seconds())) if frees_at else None,
+        limit=stored["limit"],
+        most=stored["most"],
+        frees_at=frees_at,
+    )
+
+
+_LIMITS = {
+    "lines": "lines in one checkout",
+    "cooldown": "starting again after a hold expired",
+    "checkouts_per_owner": "live checkouts of one buyer",
+    "checkouts_per_address": "live checkouts from one address",
+    "held_lines": "lines that one buyer holds",
+}
 
 
 def price_changed(total: int) -> PriceChanged:

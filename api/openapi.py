@@ -47,11 +47,19 @@ class HoldfastAPI(FastAPI):
             schemas["Problem"] = problem
             for operation in [one for item in document["paths"].values() for one in item.values()]:
                 if "security" in operation or operation["operationId"] in BY_ADDRESS:
-                    operation["responses"] |= {"429": documented(TooManyRequests)[429]}
+                    _answers_429(operation["responses"])
                 if "security" in operation:
                     operation["security"] = _alternatives(operation["security"])
             self.openapi_schema = document
         return self.openapi_schema
+
+
+def _answers_429(responses: dict[str, Any]) -> None:
+    """Beside what the route itself documents of 429."""
+    limited = documented(TooManyRequests)[429]
+    for media in responses.get("429", {}).get("content", {}).values():
+        limited["content"]["application/problem+json"]["examples"] |= media["examples"]
+    responses["429"] = limited
 
 
 def _alternatives(security: list[dict[str, list[str]]]) -> list[dict[str, list[str]]]:

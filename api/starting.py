@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from api.checkout_models import LineIn, StartIn
-from api.checkout_views import cart_processing, insufficient_stock, price_changed, refusal
+from api.checkout_views import cart_processing, insufficient_stock, limit_reached, price_changed, refusal
 from api.engine import Engine, Outlook, deadline_after
 from db.asked import summed
 from db.checkouts import CheckoutView, read_checkout
@@ -26,14 +26,16 @@ async def start_checkout(
     checkout: CheckoutId,
     body: StartIn,
     fingerprint: str,
+    address: str | None,
 ) -> CheckoutView:
     """The held checkout that this request made, now or when it came before.
 
-    Raises InsufficientStock, PriceChanged, CartEmpty or CartProcessing when it is refused, IdempotencyKeyReused when
+    `address`: a keyed hash of the caller's, None for a service, which calls for many. Raises InsufficientStock,
+    PriceChanged, LimitReached, CartEmpty or CartProcessing when it is refused, IdempotencyKeyReused when
     the key came with another body, Unavailable when nothing is known of it yet and the same request may be sent again.
     """
     lines = _lines(body.lines) if body.lines is not None else None
-    look = await look_before_start(db, tenant, checkout, buyer, lines)
+    look = await look_before_start(db, tenant, checkout, buyer, lines, address)
     if look is None:
         raise NotFound("There is no such tenant.")
     if look.existing is not None:
@@ -51,6 +53,7 @@ async def start_checkout(
         deadline=deadline_after(look.now),
         expected_total=body.expected_total,
         from_cart=lines is None,
+        address=address if look.limits_addresses else None,
     )
     end = look.now + timedelta(seconds=look.hold_seconds)
     started = await engine.start(start, Outlook(look.lines, look.total, look.currency, end))
@@ -70,6 +73,8 @@ def _refuse_early(look: StartLook, body: StartIn) -> None:
         raise cart_processing(look.held_by)
     if not look.lines:
         raise CartEmpty("Put something in the cart first, or name the lines.")
+    if look.limit:
+        raise limit_reached(look.limit, look.now)
     if look.shortages:
         raise insufficient_stock(look.shortages)
     if body.expected_total not in (None, look.total):
@@ -86,7 +91,7 @@ async def _answered_by_row(db: Database, start: StartCheckout) -> CheckoutView:
 
 def _held_or_refused(view: CheckoutView) -> CheckoutView:
     if view.row["status"] == CheckoutStatus.REFUSED:
-        raise refusal(view.row["refusal"])
+        raise refusal(view.row["refusal"], view.row["now"])
     return view
 
 

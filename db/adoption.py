@@ -10,18 +10,23 @@ from psycopg import errors
 
 from db.adoption_sql import (
     DROP_CART,
+    FILL_CART,
     HAND_ON_HOLD,
     HELD,
     LOCK_CARTS,
     LOCK_CHECKOUTS,
+    LOCK_COUNTERS,
     LOCK_SESSION,
+    MAKE_CART,
+    MAKE_COUNTER,
     MARK_SESSION,
     MOVE_CHECKOUTS,
+    MOVE_COUNTS,
     MOVE_ORDERS,
 )
 from db.audit import note
 from db.cart_view import CartView, view_of
-from db.carts_sql import CHANGE, CREATE, READ
+from db.carts_sql import READ
 from db.database import Database, Rows, Statement, Transaction
 from domain.cart import CartStatus, Judged, Notice, Quantities, merged
 from domain.errors import Invalid
@@ -45,8 +50,9 @@ async def adopt_session(db: Database, tenant: TenantId, session: SessionId, user
     values = {"tenant": tenant, "session": session, "anonymous": session_key(session), "user": user, "asked": []}
 
     async def work(transaction: Transaction) -> Adopted:
-        sessions, _, _, held, anonymous, own = await transaction.read(
-            *((sql, values) for sql in (LOCK_SESSION, LOCK_CHECKOUTS, LOCK_CARTS, HELD)),
+        locks = (LOCK_SESSION, LOCK_CHECKOUTS, MAKE_COUNTER, LOCK_COUNTERS, LOCK_CARTS)
+        sessions, *_, held, anonymous, own = await transaction.read(
+            *((sql, values) for sql in (*locks, HELD)),
             (READ, {**values, "owner": values["anonymous"]}),
             (READ, {**values, "owner": user}),
         )
@@ -79,11 +85,11 @@ class _Carts:
         return merged(self.own.lines, self.anonymous.lines, products, self.held)
 
     def writes(self, values: dict[str, Any]) -> list[Statement]:
-        """Checkouts, carts, then orders. Nothing of carts when the session has none."""
+        """Checkouts, limits, carts, then orders. Nothing of carts when the session has none."""
         cart = self.own.id or CartId(str(uuid.uuid4()))
-        values = {**values, "owner": values["user"], "cart": cart, "old_cart": self.anonymous.id}
-        moves = [(MOVE_CHECKOUTS, values), *self._cart_writes(values), (MOVE_ORDERS, values)]
-        return moves if self.anonymous.id else [(MOVE_CHECKOUTS, values), (MOVE_ORDERS, values)]
+        values = {**values, "cart": cart, "old_cart": self.anonymous.id}
+        of_cart = self._cart_writes(values) if self.anonymous.id else []
+        return [(MOVE_CHECKOUTS, values), (MOVE_COUNTS, values), *of_cart, (MOVE_ORDERS, values)]
 
     def _cart_writes(self, values: dict[str, Any]) -> list[Statement]:
         before, after = self.own.lines, self.judged.lines
@@ -95,7 +101,8 @@ class _Carts:
         }
         hold = {"status": self._status, "checkout": self.own.checkout_id or self.anonymous.checkout_id}
         return [
-            (CHANGE if self.own.id else CREATE, {**values, **lines}),
+            *([] if self.own.id else [(MAKE_CART, values)]),
+            (FILL_CART, {**values, **lines}),
             (DROP_CART, values),
             (HAND_ON_HOLD, {**values, **hold}),
             self._note(values),

@@ -10,6 +10,16 @@ LOCK_CHECKOUTS = """
     SELECT FROM checkouts WHERE tenant_id = %(tenant)s AND buyer_key = %(anonymous)s ORDER BY id FOR UPDATE
 """
 
+# After the checkouts and before the carts: the global lock order. The user's row may have to be made.
+MAKE_COUNTER = """
+    INSERT INTO limit_counters (tenant_id, subject) VALUES (%(tenant)s, 'owner:' || %(user)s) ON CONFLICT DO NOTHING
+"""
+LOCK_COUNTERS = """
+    SELECT FROM limit_counters
+    WHERE tenant_id = %(tenant)s AND subject IN ('owner:' || %(anonymous)s, 'owner:' || %(user)s)
+    ORDER BY subject FOR UPDATE
+"""
+
 LOCK_CARTS = """
     SELECT FROM carts WHERE tenant_id = %(tenant)s AND owner_key IN (%(anonymous)s, %(user)s)
     ORDER BY owner_key FOR UPDATE
@@ -34,14 +44,38 @@ MOVE_CHECKOUTS = """
     UPDATE checkouts SET buyer_key = %(user)s, cart_id = CASE WHEN cart_id = %(old_cart)s THEN %(cart)s ELSE cart_id END
     WHERE tenant_id = %(tenant)s AND buyer_key = %(anonymous)s
 """
+# What the session holds counts for the user from now on, even past the user's own limit: nothing is taken away.
+MOVE_COUNTS = """
+    WITH old AS (
+        SELECT live_checkouts, held_lines, cooldown_until FROM limit_counters
+        WHERE tenant_id = %(tenant)s AND subject = 'owner:' || %(anonymous)s
+    ), emptied AS (
+        UPDATE limit_counters SET live_checkouts = 0, held_lines = 0
+        WHERE tenant_id = %(tenant)s AND subject = 'owner:' || %(anonymous)s
+    )
+    UPDATE limit_counters k SET live_checkouts = k.live_checkouts + old.live_checkouts,
+        held_lines = k.held_lines + old.held_lines, cooldown_until = greatest(k.cooldown_until, old.cooldown_until)
+    FROM old WHERE k.tenant_id = %(tenant)s AND k.subject = 'owner:' || %(user)s
+"""
 MOVE_ORDERS = """
     UPDATE orders SET buyer_key = %(user)s WHERE tenant_id = %(tenant)s AND buyer_key = %(anonymous)s
 """
 
+MAKE_CART = "INSERT INTO carts (tenant_id, id, owner_key) VALUES (%(tenant)s, %(cart)s, %(user)s)"
+FILL_CART = """
+    WITH removed AS (
+        DELETE FROM cart_lines
+        WHERE tenant_id = %(tenant)s AND cart_id = %(cart)s AND product_id = ANY (%(removed)s::bigint[])
+    )
+    INSERT INTO cart_lines (tenant_id, cart_id, product_id, quantity)
+    SELECT %(tenant)s, %(cart)s, * FROM unnest(%(products)s::bigint[], %(quantities)s::integer[])
+    ON CONFLICT (tenant_id, cart_id, product_id) DO UPDATE SET quantity = excluded.quantity
+"""
 DROP_CART = """
     WITH lines AS (DELETE FROM cart_lines WHERE tenant_id = %(tenant)s AND cart_id = %(old_cart)s)
     DELETE FROM carts WHERE tenant_id = %(tenant)s AND id = %(old_cart)s
 """
 HAND_ON_HOLD = """
-    UPDATE carts SET status = %(status)s, checkout_id = %(checkout)s WHERE tenant_id = %(tenant)s AND id = %(cart)s
+    UPDATE carts SET status = %(status)s, checkout_id = %(checkout)s, updated_at = clock_timestamp()
+    WHERE tenant_id = %(tenant)s AND id = %(cart)s
 """

@@ -9,6 +9,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from db.limits_sql import subjects_of
+
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
@@ -126,6 +128,22 @@ INVARIANTS = (
         """SELECT c.tenant_id, c.id, c.cart_id FROM checkouts c
            JOIN carts k ON k.tenant_id = c.tenant_id AND k.id = c.cart_id
            WHERE c.status = 'held' AND k.owner_key <> c.buyer_key""",
+    ),
+    Invariant(
+        "I1",
+        "limits count what is held, of each owner and address",
+        f"""WITH held AS (
+               SELECT c.tenant_id, unnest({subjects_of("c").replace("%%", "%")}) AS subject, c.id, (
+                   SELECT count(*) FROM checkout_lines l
+                   WHERE l.tenant_id = c.tenant_id AND l.checkout_id = c.id AND l.status = 'held') AS lines
+               FROM checkouts c WHERE c.status = 'held'
+           ), counted AS (
+               SELECT tenant_id, subject, count(*) AS checkouts, sum(lines) AS lines FROM held GROUP BY 1, 2
+           )
+           SELECT tenant_id, k.live_checkouts, n.checkouts, k.held_lines, n.lines
+           FROM limit_counters k FULL JOIN counted n USING (tenant_id, subject)
+           WHERE coalesce(k.live_checkouts, 0) <> coalesce(n.checkouts, 0)
+              OR coalesce(k.held_lines, 0) <> coalesce(n.lines, 0)""",
     ),
     Invariant(
         "I6",

@@ -44,6 +44,14 @@ _ON_CART = """
     SELECT checkout_id::text AS checkout_id FROM found GROUP BY 1 ORDER BY min(expires_at) LIMIT %(most)s
 """
 
+_OF_OWNER = """
+    SELECT o.id::text AS checkout_id FROM checkouts c
+    JOIN checkouts o ON o.tenant_id = %(tenant)s AND (o.buyer_key = c.buyer_key OR o.address_key = c.address_key)
+    WHERE c.tenant_id = %(tenant)s AND c.id = %(checkout)s AND o.status = 'held'
+      AND o.expires_at <= clock_timestamp()
+    ORDER BY o.expires_at LIMIT %(most)s
+"""
+
 _ANYWHERE = """
     SELECT id::text AS checkout_id FROM checkouts
     WHERE tenant_id = %(tenant)s AND status = 'held'
@@ -63,6 +71,12 @@ async def overdue_on_cart(db: Database, tenant: TenantId, checkout: CheckoutId) 
     """What stands past its end in the way of starting this checkout from its buyer's cart: holds on the cart itself,
     and on the products in it."""
     [rows] = await db.run(tenant, (_ON_CART, {"tenant": tenant, "checkout": checkout, "most": MOST_AT_ONCE}))
+    return [CheckoutId(row["checkout_id"]) for row in rows]
+
+
+async def overdue_of_owner(db: Database, tenant: TenantId, checkout: CheckoutId) -> list[CheckoutId]:
+    """Checkouts past their end of the one who starts this checkout, or of his address."""
+    [rows] = await db.run(tenant, (_OF_OWNER, {"tenant": tenant, "checkout": checkout, "most": MOST_AT_ONCE}))
     return [CheckoutId(row["checkout_id"]) for row in rows]
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from db.asked import asked_values, summed
 from db.database import Database, Rows, Statement
-from db.overdue import overdue_on, overdue_on_cart
+from db.limits_sql import LOCK_COUNTERS
+from db.overdue import overdue_of_owner, overdue_on, overdue_on_cart
 from db.reserve_sql import GUARD, LOCK_CART, OPEN, OUTCOME, REFUSE_BY_CART, reserve_statement
 from db.settle import settle
 from domain.checkout import CheckoutStatus
@@ -35,7 +36,7 @@ def _statements(start: StartCheckout, *, final: bool, guard: str) -> list[Statem
     by_cart = [LOCK_CART, REFUSE_BY_CART] if start.from_cart else []
     anything = any(line.product_id is None for line in start.lines)
     hold = reserve_statement(guard, from_cart=start.from_cart, anything=anything)
-    return [(sql, values) for sql in (OPEN, *by_cart, hold, OUTCOME)]
+    return [(sql, values) for sql in (OPEN, LOCK_COUNTERS, *by_cart, hold, OUTCOME)]
 
 
 def _values(start: StartCheckout, *, final: bool) -> dict[str, Any]:
@@ -44,6 +45,7 @@ def _values(start: StartCheckout, *, final: bool) -> dict[str, Any]:
         "checkout": start.checkout_id,
         "buyer": start.buyer,
         "session": session_of(start.buyer),
+        "address": start.address,
         "fingerprint": start.fingerprint,
         "deadline": start.deadline,
         **asked_values(summed(start.lines)),
@@ -67,11 +69,15 @@ def _outcome(start: StartCheckout, results: list[Rows]) -> Started:
 
 
 async def _free_overdue(db: Database, start: StartCheckout) -> bool:
-    """Expire the overdue holds on the asked items, and on the cart itself; whether there were any."""
+    """Expire the overdue holds on the asked items, on the cart, and of this owner and address; whether there were any.
+
+    The owner's count against his limits until they are settled.
+    """
     if start.from_cart:
         overdue = await overdue_on_cart(db, start.tenant, start.checkout_id)
     else:
         overdue = await overdue_on(db, start.tenant, start.lines)
+    overdue = overdue or await overdue_of_owner(db, start.tenant, start.checkout_id)
     for checkout in overdue:
         await settle(db, SettleRequest(CheckoutRef(start.tenant, checkout), Wanted.EXPIRE))
     return bool(overdue)

@@ -4,18 +4,24 @@ Lines come from the start itself, or from the buyer's cart as it is once its row
 """
 
 from db.asked_sql import ANYTHING, PRODUCTS, asked_statement
+from db.limits_sql import COUNT, hit_statement, refusal, subjects_of
 
 # An anonymous buyer who logs in keeps what the session holds. The session's row, locked, says whose it is now, so that
 # a start on its way at that moment is not left behind with the session.
-OPEN = """
-    INSERT INTO checkouts (tenant_id, id, buyer_key, fingerprint, status, currency,
-                           hold_seconds, extension_seconds, maximum_seconds)
-    SELECT id, %(checkout)s, coalesce((
-               SELECT user_key FROM sessions WHERE tenant_id = %(tenant)s AND sessions.id = %(session)s
-               FOR SHARE), %(buyer)s),
-           %(fingerprint)s, 'new', currency, hold_seconds, extension_seconds, maximum_seconds
-    FROM tenants WHERE id = %(tenant)s AND clock_timestamp() < %(deadline)s
-    ON CONFLICT DO NOTHING
+OPEN = f"""
+    WITH opened AS (
+        INSERT INTO checkouts (tenant_id, id, buyer_key, address_key, fingerprint, status, currency,
+                               hold_seconds, extension_seconds, maximum_seconds)
+        SELECT id, %(checkout)s, coalesce((
+                   SELECT user_key FROM sessions WHERE tenant_id = %(tenant)s AND sessions.id = %(session)s
+                   FOR SHARE), %(buyer)s),
+               %(address)s, %(fingerprint)s, 'new', currency, hold_seconds, extension_seconds, maximum_seconds
+        FROM tenants WHERE id = %(tenant)s AND clock_timestamp() < %(deadline)s
+        ON CONFLICT DO NOTHING RETURNING buyer_key, address_key
+    )
+    INSERT INTO limit_counters (tenant_id, subject)
+    SELECT %(tenant)s, subject FROM opened CROSS JOIN LATERAL unnest({subjects_of("opened")}) AS subject
+    ORDER BY subject ON CONFLICT DO NOTHING
 """
 
 # The cart's lines are read by a statement after this one, whose snapshot is younger than the wait for the lock: what is
@@ -71,8 +77,11 @@ _CLAIM_CART = """, claimed AS (
 # A shortage that an overdue hold stands behind is not decided here: the row stays `new` and the caller frees first.
 _RESERVE = """
     WITH mine AS MATERIALIZED (
-        SELECT id, buyer_key, hold_seconds FROM checkouts
-        WHERE tenant_id = %(tenant)s AND id = %(checkout)s AND status = 'new' AND clock_timestamp() < %(deadline)s
+        SELECT c.id, c.buyer_key, c.address_key, c.hold_seconds, {subjects} AS subjects,
+               'owner:' || c.buyer_key AS owner, 'address:' || c.address_key AS address
+        FROM checkouts c
+        WHERE c.tenant_id = %(tenant)s AND c.id = %(checkout)s AND c.status = 'new'
+          AND clock_timestamp() < %(deadline)s
         FOR UPDATE
     ), {cart}asked AS MATERIALIZED ({asked}
     ), locked AS MATERIALIZED (
@@ -91,15 +100,25 @@ _RESERVE = """
                %(expected_total)s::bigint IS NOT NULL
                    AND sum(unit_price * quantity) IS DISTINCT FROM %(expected_total)s::bigint AS price_changed
         FROM judged HAVING count(*) > 0
+    ), size AS MATERIALIZED (
+        SELECT count(*)::integer AS lines FROM judged
+    ), hit AS MATERIALIZED (
+        SELECT limits.* FROM mine, size, verdict CROSS JOIN LATERAL ({hit}) limits
     ), decision AS MATERIALIZED (
-        SELECT verdict.*, fits AND NOT price_changed AS held, at + make_interval(secs => hold_seconds) AS ends
+        SELECT verdict.*, fits AND NOT price_changed AND NOT EXISTS (SELECT FROM hit) AS held,
+               at + make_interval(secs => hold_seconds) AS ends
         FROM verdict CROSS JOIN mine
-        WHERE fits OR %(final)s OR NOT EXISTS (
-            SELECT FROM judged JOIN checkout_lines l
-                ON l.tenant_id = %(tenant)s AND l.stock_item_id = judged.stock_item_id AND l.status = 'held'
-            WHERE NOT judged.fits AND judged.fault IS NULL AND l.expires_at <= at
-        )
-    ), taken AS (
+        WHERE %(final)s OR CASE
+            WHEN EXISTS (SELECT FROM hit) THEN NOT EXISTS (
+                SELECT FROM checkouts c
+                WHERE c.tenant_id = %(tenant)s AND c.status = 'held' AND c.expires_at <= at
+                  AND (c.buyer_key = mine.buyer_key OR c.address_key = mine.address_key))
+            ELSE fits OR NOT EXISTS (
+                SELECT FROM judged JOIN checkout_lines l
+                    ON l.tenant_id = %(tenant)s AND l.stock_item_id = judged.stock_item_id AND l.status = 'held'
+                WHERE NOT judged.fits AND judged.fault IS NULL AND l.expires_at <= at)
+            END
+    ), {count}, taken AS (
         UPDATE stock_items s SET total = judged.total, reserved = judged.reserved + judged.quantity, sold = judged.sold
         FROM judged, decision
         WHERE decision.held AND s.tenant_id = %(tenant)s AND s.id = judged.stock_item_id
@@ -118,6 +137,7 @@ _RESERVE = """
         expires_at = CASE WHEN held THEN ends END,
         refusal = CASE
             WHEN held THEN NULL
+            WHEN EXISTS (SELECT FROM hit) THEN (SELECT {limit} FROM hit, mine)
             WHEN fits THEN jsonb_build_object('code', 'price_changed', 'total', d.total)
             ELSE jsonb_build_object('code', 'insufficient_stock', 'shortages', (
                 SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
@@ -152,6 +172,10 @@ def reserve_statement(guard: str = GUARD, *, from_cart: bool = False, anything: 
         "{cart}": _CART if from_cart else "",
         "{claim}": _CLAIM_CART if from_cart else "",
         "{cart_id}": "(SELECT id FROM cart)" if from_cart else "NULL::uuid",
+        "{subjects}": subjects_of("c"),
+        "{hit}": hit_statement(owner="mine.owner", address="mine.address", lines="size.lines", at="verdict.at"),
+        "{limit}": refusal(buyer="mine.buyer_key", address_key="mine.address_key", at="d.at"),
+        "{count}": COUNT,
     }
     statement = _RESERVE
     for name, sql in parts.items():

@@ -10,6 +10,7 @@ from psycopg import errors
 from psycopg.rows import DictRow
 
 from db.database import Database, Statement, Transaction
+from db.limits_sql import UNCOUNT
 from db.settle_sql import (
     CONFIRM_CHECKOUT,
     FREE_CART,
@@ -111,9 +112,10 @@ class _Seen:
 
 
 def _writes(seen: _Seen, verdict: Verdict) -> list[Statement]:
-    """Checkout, then cart, then stock items by id, then payment: the global lock order."""
+    """Checkout, then limits, cart, stock items by id, and payment: the global lock order."""
     values = {**_values(seen.request), "at": seen.look["now"], "becomes": verdict.becomes, "cart": seen.row["cart_id"]}
-    writes = _writes_of_cart(verdict.becomes, values)
+    writes: list[Statement] = [(UNCOUNT, values)] if verdict.becomes is not None else []
+    writes += _writes_of_cart(verdict.becomes, values)
     if verdict.becomes is CheckoutStatus.CONFIRMED and verdict.capture is not None:
         writes.append((CONFIRM_CHECKOUT, {**values, **_of_payment(verdict)}))
     elif verdict.becomes is not None:

@@ -13,6 +13,7 @@ from db.asked import asked_values
 from db.asked_sql import ANYTHING, PRODUCTS, asked_statement
 from db.checkouts import CheckoutView, view_of, view_statements
 from db.database import Database
+from db.limits_sql import hit_statement, refusal
 from domain.ids import BuyerKey, CheckoutId, TenantId
 from domain.messages import Line
 
@@ -49,7 +50,26 @@ _FREE_AT = """
           AND l.expires_at > clock_timestamp()) AS free_at
     FROM unnest(%(items)s::bigint[]) AS i (id)
 """
-_TENANT = "SELECT currency, hold_seconds, clock_timestamp() AS now FROM tenants WHERE id = %(tenant)s"
+_TENANT = """
+    SELECT currency, hold_seconds, clock_timestamp() AS now,
+           max_checkouts_per_address IS NOT NULL AS limits_addresses
+    FROM tenants WHERE id = %(tenant)s
+"""
+# Unlocked, and again under the lock by the reserve: this spares a workflow for who has too much already. Whatever is
+# past its end is not told from the rest here, so nobody who has such a hold is refused early.
+_HIT = hit_statement(owner="%(owner)s", address="%(address_subject)s", lines="size.lines", at="clock_timestamp()")
+_LIMIT = f"""
+    WITH size AS MATERIALIZED (SELECT count(*)::integer AS lines FROM {{lines}}), hit AS MATERIALIZED (
+        SELECT limits.* FROM size CROSS JOIN LATERAL ({_HIT}) limits
+    )
+    SELECT {refusal(buyer="%(buyer)s", address_key="%(address)s", at="clock_timestamp()")} AS refusal FROM hit
+    WHERE NOT EXISTS (
+        SELECT FROM checkouts c
+        WHERE c.tenant_id = %(tenant)s AND c.status = 'held' AND c.expires_at <= clock_timestamp()
+          AND (c.buyer_key = %(buyer)s OR c.address_key = %(address)s))
+"""
+_LIMIT_OF_CART = _LIMIT.replace("{lines}", _LINES_OF_CART)
+_LIMIT_OF_LINES = _LIMIT.replace("{lines}", "unnest(%(quantities)s::integer[]) AS a")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +77,8 @@ class StartLook:
     """What stands before a start: the checkout if it exists already, and what the lines would find.
 
     `lines`: the given ones, or the cart's. `processing`: the cart is in the hands of a checkout (`held_by`), or was set
-    so by an administrator. `total` in minor units; `now` by the database's clock.
+    so by an administrator. `limit`: what the reserve would store of a limit that it would pass. `limits_addresses`:
+    whether the tenant counts by address. `total` in minor units; `now` by the database's clock.
     """
 
     existing: CheckoutView | None
@@ -65,6 +86,8 @@ class StartLook:
     shortages: list[dict[str, Any]]
     processing: bool
     held_by: CheckoutId | None
+    limit: dict[str, Any] | None
+    limits_addresses: bool
     total: int
     currency: str
     hold_seconds: int
@@ -72,13 +95,26 @@ class StartLook:
 
 
 async def look_before_start(
-    db: Database, tenant: TenantId, checkout: CheckoutId, buyer: BuyerKey, lines: Sequence[Line] | None
+    db: Database,
+    tenant: TenantId,
+    checkout: CheckoutId,
+    buyer: BuyerKey,
+    lines: Sequence[Line] | None,
+    address: str | None = None,
 ) -> StartLook | None:
     """One round trip (two when something is short). `lines` None: those of the buyer's cart. None: no such tenant."""
-    values = {"tenant": tenant, "checkout": checkout, "buyer": buyer, **asked_values(lines or [])}
-    look = [(_look_at(lines), values)] if lines is not None else [(_LOOK_AT_CART, values), (_CART, values)]
-    tenants, row, own_lines, payments, asked, *carts = await db.run(
-        tenant, (_TENANT, values), *view_statements(tenant, checkout), *look
+    values = {
+        "tenant": tenant,
+        "checkout": checkout,
+        "buyer": buyer,
+        "owner": f"owner:{buyer}",
+        "address": address,
+        "address_subject": f"address:{address}",
+        **asked_values(lines or []),
+    }
+    look = (_LOOK_AT_CART, _LIMIT_OF_CART, _CART) if lines is None else (_look_at(lines), _LIMIT_OF_LINES)
+    tenants, row, own_lines, payments, asked, limits, *carts = await db.run(
+        tenant, (_TENANT, values), *view_statements(tenant, checkout), *((sql, values) for sql in look)
     )
     if not tenants:
         return None
@@ -91,6 +127,8 @@ async def look_before_start(
         shortages=await _shortages(db, tenant, short) if short and existing is None else [],
         processing=cart["processing"],
         held_by=cart["checkout_id"],
+        limit=limits[0]["refusal"] if limits else None,
+        limits_addresses=tenants[0]["limits_addresses"],
         total=sum((row["unit_price"] or 0) * row["quantity"] for row in asked),
         currency=tenants[0]["currency"],
         hold_seconds=tenants[0]["hold_seconds"],

@@ -153,6 +153,12 @@ class TotalBelowCommitted(Conflict):
     code, title = "total_below_committed", "The total is below what is reserved and sold"
 
 
+class CurrencyInUse(Conflict):
+    """The tenant has checkouts in its currency: it cannot have another one."""
+
+    code, title = "currency_in_use", "The currency is in use"
+
+
 class AlreadyConfirmed(Conflict):
     """The checkout is sold: it cannot be cancelled or extended, and takes no second payment."""
 
@@ -223,6 +229,12 @@ class TooManyRequests(HoldfastError):
     """A limit was hit; `Retry-After` says when it frees."""
 
     code, status, title = "too_many_requests", 429, "Too many requests"
+
+
+class LimitReached(TooManyRequests):
+    """A tenant's limit on what one buyer or address may hold: `limit` says which, `frees_at` when it frees."""
+
+    code, title = "limit_reached", "A limit of the shop is reached"
 
 
 class Unavailable(HoldfastError):

@@ -49,6 +49,8 @@ class StartCheckout:
     """Refuse if the total, in minor units, is another."""
     from_cart: bool = False
     """`lines` is empty then: the row of the cart decides."""
+    address: str | None = None
+    """A keyed hash of the buyer's address, where the tenant limits how much one address may hold."""
 
     @property
     def ref(self) -> CheckoutRef:

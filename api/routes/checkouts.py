@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Response, status
+from fastapi import APIRouter, Header, Path, Request, Response, status
 
+from api.addresses import address_of
 from api.changing import cancel_checkout, extend_checkout, own_checkout
 from api.checkout_models import AcceptedOut, CancelIn, CheckoutOut, ConfirmIn, ExtendIn, OrderOut, StartIn
 from api.checkout_views import checkout_out, order_out
@@ -16,6 +17,7 @@ from api.models import as_checkout_id
 from api.problems import documented
 from api.requests import StrictRoute
 from api.starting import start_checkout
+from api.tokens import CallerKind
 from domain.errors import (
     AlreadyConfirmed,
     BadJson,
@@ -31,6 +33,7 @@ from domain.errors import (
     IdempotencyKeyReused,
     InsufficientStock,
     Invalid,
+    LimitReached,
     MissingIdempotencyKey,
     NotFound,
     PaymentMismatch,
@@ -64,13 +67,16 @@ _WRITING = (
     operation_id="startCheckout",
     summary="Start a checkout",
     status_code=status.HTTP_201_CREATED,
-    responses=documented(*_WRITING, CartEmpty, CartProcessing, InsufficientStock, PriceChanged),
+    responses=documented(*_WRITING, CartEmpty, CartProcessing, InsufficientStock, PriceChanged, LimitReached),
 )
-async def start(body: StartIn, caller: Buyer, services: Wired, key: IdempotencyKey, response: Response) -> CheckoutOut:
+async def start(
+    body: StartIn, request: Request, caller: Buyer, services: Wired, key: IdempotencyKey, response: Response
+) -> CheckoutOut:
     """Hold every line, or none; `{}`: the caller's cart. The same key answers the same checkout, as it is now."""
     checkout = checkout_id_for(caller.tenant, caller.key_scope, key)
+    address = None if caller.kind is CallerKind.SERVICE else services.engine.address_key(address_of(request.scope))
     view = await start_checkout(
-        services.db, services.engine, caller.tenant, caller.buyer_key, checkout, body, fingerprint(body)
+        services.db, services.engine, caller.tenant, caller.buyer_key, checkout, body, fingerprint(body), address
     )
     response.headers["location"] = f"/v1/checkouts/{checkout}"
     return checkout_out(view)

@@ -233,6 +233,7 @@ GIVE_BACK = {
     "cancelled": [
         "UPDATE checkouts SET status = 'cancelled', ended_at = clock_timestamp() WHERE status = 'held'",
         "UPDATE checkout_lines SET status = 'released' WHERE status = 'held'",
+        "UPDATE limit_counters SET live_checkouts = 0, held_lines = 0",
         "UPDATE stock_items SET reserved = reserved - 1",
     ],
     "returned": ["UPDATE order_lines SET returned = 1", "UPDATE stock_items SET sold = sold - 1"],

@@ -85,8 +85,8 @@ async def test_a_reserve_is_one_round_trip_and_settle_and_extend_two_however_man
         "second payment": 2,
         "cancel": 2,
     }
-    assert one["reserve"] == (1, 4)
-    assert one["confirm"][1] <= 7
+    assert one["reserve"] == (1, 5)
+    assert one["confirm"][1] <= 8
     assert await counts(db, wire, tenant, products[:10]) == one
     assert await counts(db, wire, tenant, products) == one
 

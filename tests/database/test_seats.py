@@ -18,8 +18,8 @@ from domain.checkout import CheckoutStatus
 from domain.ids import SeatId, TenantId, ZoneId, order_id_for
 from domain.messages import Line, StartCheckout
 from tests.support import shop
-from tests.support.checkouts import Rows, a_capture, a_start, cancel, confirm, opened
-from tests.support.races import AT_ONCE, deadlocks
+from tests.support.checkouts import Rows, a_capture, cancel, confirm, opened
+from tests.support.races import AT_ONCE, by_somebody, deadlocks
 from tests.support.venues import make_seats, make_zone
 
 
@@ -31,8 +31,8 @@ def places(zone: ZoneId, quantity: int) -> Line:
     return Line(None, quantity, zone_id=zone)
 
 
-def start_of(tenant: TenantId, *lines: Line, patience: float = 5.0) -> StartCheckout:
-    return replace(a_start(tenant, {}, patience=patience), lines=list(lines))
+def start_of(tenant: TenantId, *lines: Line) -> StartCheckout:
+    return replace(by_somebody(tenant, {}), lines=list(lines))
 
 
 async def states(rows: Rows) -> Counter[tuple[int, int]]:
@@ -149,7 +149,7 @@ async def test_1000_buyers_of_500_seats_who_all_want_the_front_row_buy_each_seat
             async with gate:
                 while front:
                     seat = dice.choice(front[:25])
-                    start = start_of(tenant, a_seat(seat), patience=60)
+                    start = start_of(tenant, a_seat(seat))
                     started = await reserve(db, start)
                     if started.status is CheckoutStatus.HELD:
                         await settle(db, confirm(start.ref, a_capture(start.checkout_id, started.total)))
@@ -170,7 +170,7 @@ async def test_general_admission_sells_to_the_last_place(
     database_url: str, admin: shop.Connection, rows: Rows, tenant: TenantId
 ) -> None:
     standing = await make_zone(admin, tenant, 100)
-    outcomes = await run(database_url, [start_of(tenant, places(standing, 1), patience=60) for _ in range(300)])
+    outcomes = await run(database_url, [start_of(tenant, places(standing, 1)) for _ in range(300)])
     assert Counter(outcomes) == {CheckoutStatus.HELD: 100, CheckoutStatus.REFUSED: 200}
     assert await rows.value("SELECT total - reserved FROM stock_items WHERE kind = 'zone'") == 0
 
@@ -186,7 +186,7 @@ async def test_a_stampede_on_seats_places_and_products_in_opposite_orders_has_no
     for _ in range(250):
         lines = [*map(a_seat, dice.sample(seats, 2)), places(standing, 1), Line(dice.choice(shirts), 1)]
         dice.shuffle(lines)
-        starts.append(start_of(tenant, *lines, patience=60))
+        starts.append(start_of(tenant, *lines))
     outcomes = await run(database_url, starts)
     held = [start for start, outcome in zip(starts, outcomes, strict=True) if outcome is CheckoutStatus.HELD]
     taken = [line.seat_id for start in held for line in start.lines if line.seat_id]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 
 from db.reserve import reserve
 from db.reserve_sql import GUARD
 from domain.checkout import CheckoutStatus
-from domain.ids import ProductId, TenantId
+from domain.ids import BuyerKey, ProductId, TenantId
 from domain.messages import StartCheckout
 from tests.support import shop
 from tests.support.checkouts import Rows, a_start, opened
@@ -24,10 +25,15 @@ def race_starts(tenant: TenantId, products: Sequence[ProductId], seed: int) -> l
     starts = []
     for _ in range(100):
         pair = dice.sample(list(products), 2)
-        starts += [a_start(tenant, dict.fromkeys(order, 1), patience=60) for order in (pair, pair[::-1])]
-    starts += [a_start(tenant, {products[n % len(products)]: 1}, patience=60) for n in range(100)]
+        starts += [by_somebody(tenant, dict.fromkeys(order, 1)) for order in (pair, pair[::-1])]
+    starts += [by_somebody(tenant, {products[n % len(products)]: 1}) for n in range(100)]
     dice.shuffle(starts)
     return starts
+
+
+def by_somebody(tenant: TenantId, lines: Mapping[ProductId, int]) -> StartCheckout:
+    """A start by a buyer of its own: one buyer's starts take turns at his limits, and would race for nothing else."""
+    return a_start(tenant, lines, buyer=BuyerKey(f"user:{uuid.uuid4().hex[:12]}"), patience=60)
 
 
 async def run_race(url: str, starts: Sequence[StartCheckout], *, guard: str = GUARD) -> list[CheckoutStatus]:
