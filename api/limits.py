@@ -29,6 +29,8 @@ from domain.errors import TooManyRequests
 _log = stdlib.get_logger("security")
 STORE_SECONDS = 0.25
 """How long a shared store may take. A request then passes uncounted: a limit must not stop the shop."""
+REST_SECONDS = 5.0
+"""How long a store that failed is not asked again: requests pass at once, and one line says so, not one for each."""
 _NO_TIMEOUT = contextlib.nullcontext()
 _Ask = Callable[[RateLimitItem, str], Awaitable[bool]]
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -61,7 +63,7 @@ class Limits:
             for limit, amount in per_minute.items()
             if amount > 0
         }
-        self._shared = storage is not None
+        self._shared, self._rests_until = storage is not None, float("-inf")
         self._limiter = FixedWindowRateLimiter(storage or Counters())
 
     async def hit(self, limit: Limit, who: str) -> None:
@@ -84,13 +86,17 @@ class Limits:
         await self.hit(limit, f"{caller.tenant}/{caller.buyer_key}")
 
     async def _ask(self, passes: _Ask, limit: Limit, item: RateLimitItem, who: str) -> None:
+        if self._shared and time.monotonic() < self._rests_until:
+            return
         try:
             async with asyncio.timeout(STORE_SECONDS) if self._shared else _NO_TIMEOUT:
                 if await passes(item, who):
                     return
                 ends = (await self._limiter.get_window_stats(item, who)).reset_time
         except (StorageError, OSError) as error:
-            _log.error("limit_not_counted", limit=limit.value, error=type(error).__name__)
+            self._rests_until = time.monotonic() + REST_SECONDS
+            cause = error.storage_error if isinstance(error, StorageError) else error
+            _log.error("limits_not_counted", seconds=REST_SECONDS, error=type(cause).__name__)
             return
         seconds = max(1, math.ceil(ends - time.time()))
         _log.warning("limit_hit", limit=limit.value, who=who, retry_after=seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +13,7 @@ from structlog.testing import capture_logs
 from api.addresses import address_of, counted_as
 from api.app import limits_from
 from api.counters import Counters
-from api.limits import Limit, Limits, storage_of
+from api.limits import STORE_SECONDS, Limit, Limits, storage_of
 from api.tokens import Caller, CallerKind, Scope
 from domain.errors import TooManyRequests
 from domain.ids import TenantId
@@ -30,13 +31,23 @@ class Clock:
 
 
 class Broken(Counters):
-    """A store that does not answer."""
+    """A store that is down."""
+
+    asked = 0
 
     async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        self.asked += 1
         raise ConnectionRefusedError(key)
 
     async def get(self, key: str) -> int:
-        raise ConnectionRefusedError(key)
+        raise AssertionError("asked again")
+
+
+class Silent(Counters):
+    """A store that never answers."""
+
+    async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        return await asyncio.Future()
 
 
 def make_limits(clock: Callable[[], float], **per_minute: int) -> Limits:
@@ -133,13 +144,24 @@ async def test_a_hit_limit_is_a_line_of_the_security_log() -> None:
     assert (line["event"], line["limit"], line["who"]) == ("limit_hit", "login", "203.0.113.9")
 
 
-async def test_a_store_that_fails_limits_nobody_and_is_told_of() -> None:
-    limits = Limits({Limit.LOGIN: 1}, Broken())
+async def test_a_store_that_fails_limits_nobody_is_told_of_once_and_left_alone_for_a_while() -> None:
+    broken = Broken()
+    limits = Limits({Limit.LOGIN: 1}, broken)
     with capture_logs() as lines:
         for _ in range(3):
             await limits.hit(Limit.LOGIN, "a")
             await limits.check(Limit.LOGIN, "a")
-    assert {line["event"] for line in lines} == {"limit_not_counted"}
+    assert [(line["event"], line["error"]) for line in lines] == [("limits_not_counted", "ConnectionRefusedError")]
+    assert broken.asked == 1
+
+
+async def test_a_store_that_is_silent_delays_one_request_and_no_other() -> None:
+    limits = Limits({Limit.LOGIN: 1}, Silent())
+    with capture_logs() as lines:
+        async with asyncio.timeout(2 * STORE_SECONDS):
+            for _ in range(10):
+                await limits.hit(Limit.LOGIN, "a")
+    assert [line["error"] for line in lines] == ["TimeoutError"]
 
 
 async def test_memory_is_bounded_and_the_oldest_goes_first() -> None:
