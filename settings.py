@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 DEVELOPMENT_SECRET = "holdfast-development-secret-never-use-in-production"  # noqa: S105  # refused outside development
 DEVELOPMENT_WEBHOOK_SECRET = "whsec_aG9sZGZhc3QtZGV2ZWxvcG1lbnQtd2ViaG9vay1zZWNyZXQ="  # noqa: S105  # likewise
 
+DEVELOPMENT_SECRET_KEYS = "development:aG9sZGZhc3QtZGV2ZWxvcG1lbnQtc2VjcmV0cy1rZXk="  # noqa: S105  # likewise
 
 LOCAL_HOSTS = ("localhost", "*.localhost", "127.0.0.1", "[::1]")
 """What a developer calls the API."""
@@ -73,8 +74,21 @@ def _refuse_open_keys(url: SplitResult, development: bool) -> None:
         raise UnsafeSettings("HOLDFAST_OUTSIDE_JWKS_URL must be https, except on this machine itself")
 
 
+def _is_a_key_ring(value: SecretStr) -> SecretStr:
+    ids = [part.partition(":")[0].strip() for part in value.get_secret_value().split(",")]
+    if not all(_KEY.fullmatch(part.strip()) for part in value.get_secret_value().split(",")) or len(set(ids)) < len(
+        ids
+    ):
+        raise ValueError(
+            "it is id:key,id:key with ids of letters, digits, . _ - (each once), keys of 32 bytes in base64"
+        )
+    return value
+
+
 _SCOPES = ("buyer", "service", "admin", "operator")
 _NAME = r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]"
+_KEY = re.compile(r"[A-Za-z0-9_.-]{1,32}:[A-Za-z0-9+/]{43}=")
+"""Of a key ring: an id, and 32 bytes in base64."""
 _HOST = re.compile(rf"(?:\*\.)?(?:{_NAME})")
 _ORIGIN = re.compile(rf"https?://(?:{_NAME})(?::[0-9]{{1,5}})?")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
@@ -85,6 +99,7 @@ Networks = Annotated[Names, AfterValidator(_no_stranger)]
 Algorithms = Annotated[
     tuple[Literal["ES256", "EdDSA", "RS256"], ...], NoDecode, BeforeValidator(_split), Field(min_length=1)
 ]
+KeyRingText = Annotated[SecretStr, AfterValidator(_is_a_key_ring)]
 PerMinute = Annotated[int, Field(ge=0, le=1_000_000_000)]
 """Requests a minute; 0 does not limit."""
 
@@ -96,7 +111,7 @@ class Settings(BaseSettings):
     envconfig, so that Temporal Cloud works without code.
     """
 
-    model_config = SettingsConfigDict(env_prefix="HOLDFAST_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="HOLDFAST_", extra="ignore", hide_input_in_errors=True)
 
     env: Literal["development", "production"] = "production"
     database_url: SecretStr = SecretStr("postgresql://holdfast@127.0.0.1:5432/holdfast")
@@ -144,6 +159,8 @@ class Settings(BaseSettings):
     """Which of our scopes each of its scopes gives, as theirs=ours."""
     buyer_hash_key: SecretStr = SecretStr(DEVELOPMENT_SECRET)
     """Keys the hash of the buyer that Temporal's search attributes show."""
+    secret_keys: KeyRingText = SecretStr(DEVELOPMENT_SECRET_KEYS)
+    """The key ring that seals tenants' secrets: `k2:<base64>,k1:<base64>`. The first one seals, all of them open."""
 
     sandbox_gateway_url: str = "http://127.0.0.1:8100"
     sandbox_gateway_secret: SecretStr = SecretStr(DEVELOPMENT_WEBHOOK_SECRET)
@@ -192,6 +209,8 @@ class Settings(BaseSettings):
                 )
         if self.sandbox_gateway_secret.get_secret_value() == DEVELOPMENT_WEBHOOK_SECRET:
             raise UnsafeSettings("HOLDFAST_SANDBOX_GATEWAY_SECRET must be set to a secret of its own")
+        if DEVELOPMENT_SECRET_KEYS.partition(":")[2] in self.secret_keys.get_secret_value():
+            raise UnsafeSettings("HOLDFAST_SECRET_KEYS must be set to a key ring of its own: id:<32 bytes in base64>")
         return self
 
     @model_validator(mode="after")

@@ -19,12 +19,14 @@ from activities.checkout import CheckoutActivities
 from activities.delivery import Delivery
 from activities.gateways.interface import Gateway
 from activities.gateways.registry import gateways_from
+from activities.gateways.secrets import TenantSecrets
 from activities.payments import PaymentActivities
 from activities.purge import Purge
 from activities.repair import Repair
 from activities.schedules import ensure_schedules
 from api import temporal
 from db.database import Database
+from db.keyring import KeyRing
 from domain.ids import GatewayName
 from settings import Settings
 from workflows.checkout import CheckoutWorkflow
@@ -118,9 +120,9 @@ async def run_worker(settings: Settings, *, also: Sequence[type] = ()) -> None:
     client = await connect(settings)
     try:
         async with httpx.AsyncClient() as http:
-            gateways: dict[GatewayName, Gateway] = dict(
-                gateways_from(settings.sandbox_gateway_url, settings.sandbox_gateway_secret.get_secret_value(), http)
-            )
+            secrets = TenantSecrets(db, KeyRing.parse(settings.secret_keys.get_secret_value()))
+            url, default = settings.sandbox_gateway_url, settings.sandbox_gateway_secret.get_secret_value()
+            gateways: dict[GatewayName, Gateway] = dict(gateways_from(url, default, http, secrets))
             activities = all_activities(db, settings.admin_url, client, settings.task_queue, gateways)
             async with make_worker(client, settings.task_queue, activities, build_id=settings.build_id, also=also):
                 await ensure_schedules(client, settings.task_queue)

@@ -12,6 +12,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from activities.delivery import Delivery
 from activities.gateways.registry import gateways_from
+from activities.gateways.secrets import TenantSecrets
 from api import logs, problems, temporal
 from api.access import Access, Lifetimes
 from api.confirming import Confirming
@@ -26,10 +27,23 @@ from api.limits import Limit, Limits, storage_of
 from api.openapi import DESCRIPTION, TAGS, HoldfastAPI, installed_version
 from api.passwords import Passwords
 from api.revocations import Revocations
-from api.routes import admin_products, auth, cart, checkouts, events, health, ops_carts, orders, products, webhooks
+from api.routes import (
+    admin_products,
+    admin_tenant,
+    auth,
+    cart,
+    checkouts,
+    events,
+    health,
+    ops_carts,
+    orders,
+    products,
+    webhooks,
+)
 from api.tokens import Scope, Tokens
 from api.verification import Verifier
 from db.database import Database
+from db.keyring import KeyRing
 from domain.ids import TenantId
 from settings import Settings
 
@@ -56,7 +70,19 @@ def create_app(settings: Settings | None = None, *, client: Client | None = None
     if settings.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     problems.install(app)
-    for routes in (auth, products, events, admin_products, cart, checkouts, orders, ops_carts, webhooks, health):
+    for routes in (
+        auth,
+        products,
+        events,
+        admin_products,
+        admin_tenant,
+        cart,
+        checkouts,
+        orders,
+        ops_carts,
+        webhooks,
+        health,
+    ):
         app.include_router(routes.router)
     return app
 
@@ -123,13 +149,17 @@ def _services(
     http: httpx.AsyncClient,
     passwords: Passwords,
 ) -> Services:
+    keys = KeyRing.parse(settings.secret_keys.get_secret_value())
+    secrets = TenantSecrets(db, keys)
     hash_key = settings.buyer_hash_key.get_secret_value().encode()
     engine = Engine(client, settings.task_queue, hash_key, FairPlaces(settings.max_inflight_starts))
     delivery = Delivery(db, client, settings.task_queue)
     return Services(
         db=db,
         temporal=client,
-        gateways=gateways_from(settings.sandbox_gateway_url, settings.sandbox_gateway_secret.get_secret_value(), http),
+        gateways=gateways_from(
+            settings.sandbox_gateway_url, settings.sandbox_gateway_secret.get_secret_value(), http, secrets
+        ),
         verifier=verifier,
         access=Access(db, verifier, passwords, _lifetimes(settings)),
         default_tenant=TenantId(settings.default_tenant),
@@ -138,6 +168,8 @@ def _services(
         delivery=delivery,
         confirming=Confirming(db, engine, delivery),
         limits=limits,
+        keys=keys,
+        secrets=secrets,
         zones=Fresh(),
     )
 

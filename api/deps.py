@@ -13,6 +13,7 @@ from temporalio.client import Client
 
 from activities.delivery import Delivery
 from activities.gateways.interface import Gateway
+from activities.gateways.secrets import TenantSecrets
 from api.access import Access
 from api.addresses import address_of
 from api.confirming import Confirming
@@ -24,6 +25,7 @@ from api.validation import IDEMPOTENCY_HEADER
 from api.verification import Verifier
 from db.database import Database
 from db.events import Zone
+from db.keyring import KeyRing
 from domain.errors import Forbidden, Unauthorized
 from domain.ids import GatewayName, TenantId
 
@@ -43,6 +45,8 @@ class Services:
     delivery: Delivery
     confirming: Confirming
     limits: Limits
+    keys: KeyRing
+    secrets: TenantSecrets
     zones: Fresh[list[Zone] | None]
     """The zones of events, with what is available."""
 

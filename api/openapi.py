@@ -16,6 +16,7 @@ TAGS = [
     {"name": "catalogue", "description": "Products, prices and stock."},
     {"name": "events", "description": "Events, their zones and seats, and what is available."},
     {"name": "catalogue administration", "description": "For a tenant's administrators."},
+    {"name": "tenant administration", "description": "A tenant's settings and secrets, for its administrators."},
     {"name": "cart", "description": "Product ids and quantities, priced anew at each read."},
     {"name": "checkouts", "description": "Hold, extend, pay, confirm, cancel."},
     {"name": "orders", "description": "What was sold."},

@@ -17,7 +17,8 @@ REVOKE = """
     ON CONFLICT (tenant_id, id) DO UPDATE SET expires_at = greatest(revocations.expires_at, excluded.expires_at)
 """
 STANDING = """
-    SELECT clock_timestamp() AS now, EXISTS (SELECT FROM tenants WHERE id = %(tenant)s) AS tenant_exists
+    SELECT clock_timestamp() AS now,
+           EXISTS (SELECT FROM tenants WHERE id = %(tenant)s AND NOT disabled) AS tenant_exists
 """
 ALL = """
     SELECT id FROM revocations WHERE tenant_id = %(tenant)s AND expires_at > clock_timestamp()
@@ -30,7 +31,7 @@ NEWER = """
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """What was revoked at a tenant, as of `now` by the database's clock."""
+    """What was revoked at a tenant, as of `now` by the database's clock. A disabled tenant counts as none."""
 
     now: datetime
     tenant_exists: bool

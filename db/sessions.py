@@ -16,7 +16,7 @@ LONGEST_SECONDS = 366 * 86_400
 
 LIFETIME = """
     SELECT least(greatest(%(seconds)s, maximum_seconds::bigint + %(margin)s), %(longest)s) AS seconds
-    FROM tenants WHERE id = %(tenant)s
+    FROM tenants WHERE id = %(tenant)s AND NOT disabled
 """
 OPEN = f"""
     INSERT INTO sessions (tenant_id, id, expires_at)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from db.audit import note
-from db.database import Database, Statement, Transaction
+from db.database import Database, Statement, Transaction, require_tenant
 from db.keyring import KeyRing, Sealed
 from domain.errors import NotFound
 from domain.ids import Actor, TenantId
@@ -43,7 +43,8 @@ async def list_secrets(db: Database, tenant: TenantId) -> list[SecretName]:
 
 async def put_secret(db: Database, tenant: TenantId, actor: Actor, ring: KeyRing, name: str, secret: str) -> None:
     """Set a secret, whatever it was before. `name` is one of domain.tenant_secrets."""
-    await db.run(tenant, *put_statements(tenant, actor, name, ring.seal(tenant, name, secret)))
+    sealed = ring.seal(require_tenant(tenant), name, secret)
+    await db.run(tenant, *put_statements(tenant, actor, name, sealed))
 
 
 async def delete_secret(db: Database, tenant: TenantId, actor: Actor, name: str) -> None:

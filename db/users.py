@@ -30,6 +30,7 @@ async def find_account(db: Database, tenant: TenantId, name: str) -> Account | N
     sql = f"""
         SELECT id, password_hash, scopes FROM users
         WHERE tenant_id = %(tenant)s AND lower({column}) = lower(%(name)s) AND disabled_at IS NULL
+          AND NOT (SELECT disabled FROM tenants WHERE id = %(tenant)s)
     """
     [rows] = await db.run(tenant, (sql, {"tenant": tenant, "name": name}))
     return Account(rows[0]["id"], rows[0]["password_hash"], frozenset(rows[0]["scopes"])) if rows else None

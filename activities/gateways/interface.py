@@ -21,9 +21,12 @@ class Gateway(Protocol):
         """Give back `amount` minor units, once for each idempotency key however often it is asked."""
         ...
 
-    def parse_webhook(self, tenant: TenantId, headers: Mapping[str, str], body: bytes, now: datetime) -> PaymentEvent:
+    async def parse_webhook(
+        self, tenant: TenantId, headers: Mapping[str, str], body: bytes, now: datetime
+    ) -> PaymentEvent:
         """The event that this webhook carries; header names in lower case, the body as it came over the wire.
 
-        Raises InvalidSignature unless it verifies, Invalid when it verifies and makes no sense.
+        Verified by the tenant's own secret where it has one, else by the installation's. Raises InvalidSignature
+        unless it verifies, Invalid when it verifies and makes no sense, Unavailable when the secret cannot be read.
         """
         ...

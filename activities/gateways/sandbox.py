@@ -12,12 +12,16 @@ from urllib.parse import quote
 import httpx
 
 from activities.gateways import payload
-from activities.gateways.standard_webhooks import Verifier
+from activities.gateways.secrets import Secrets
+from activities.gateways.standard_webhooks import Verifier, verifier_from
 from domain.errors import GatewayRefused, GatewayUnavailable, Invalid
 from domain.gateway import GatewayPayment, PaymentEvent, PaymentStatus, RefundResult, RefundStatus
 from domain.ids import EventId, GatewayName, PaymentId, TenantId
+from domain.tenant_secrets import gateway_secret
 
 SANDBOX = GatewayName("sandbox")
+SECRET_NAME = gateway_secret(SANDBOX)
+"""Of a tenant's own webhook secret, in the form of HOLDFAST_SANDBOX_GATEWAY_SECRET."""
 
 _TIMEOUT = httpx.Timeout(3.0)
 _WHOLE_CALL_SECONDS = 6.0
@@ -30,9 +34,13 @@ _Enum = TypeVar("_Enum", PaymentStatus, RefundStatus)
 class SandboxGateway:
     """The sandbox gateway over HTTP."""
 
-    def __init__(self, url: str, secrets: Sequence[str], client: httpx.AsyncClient) -> None:
-        """`client` belongs to the caller, who closes it; raises ValueError for a malformed secret."""
-        self._url, self._client, self._verifier = url.rstrip("/"), client, Verifier(secrets)
+    def __init__(self, url: str, secrets: Sequence[str], client: httpx.AsyncClient, own: Secrets | None = None) -> None:
+        """`secrets` are for tenants that have none of their `own`. `client` belongs to the caller, who closes it.
+
+        Raises ValueError for a malformed secret.
+        """
+        self._url, self._client = url.rstrip("/"), client
+        self._verifier, self._own = Verifier(secrets), own
 
     # The sandbox keeps one account for all tenants, so the tenant chooses no credentials here.
     async def fetch(self, tenant: TenantId, payment_id: PaymentId) -> GatewayPayment | None:  # noqa: ARG002
@@ -75,12 +83,14 @@ class SandboxGateway:
         except Invalid as error:
             raise GatewayUnavailable(error.detail) from error
 
-    def parse_webhook(self, tenant: TenantId, headers: Mapping[str, str], body: bytes, now: datetime) -> PaymentEvent:
+    async def parse_webhook(
+        self, tenant: TenantId, headers: Mapping[str, str], body: bytes, now: datetime
+    ) -> PaymentEvent:
         """See Gateway.
 
         An event of another tenant's is Invalid: a webhook overheard at one shop and sent to another must do nothing.
         """
-        message_id = self._verifier.verify(headers, body, now)
+        message_id = (await self._verifier_of(tenant)).verify(headers, body, now)
         event = payload.parse_object(body)
         data = payload.child(event, "data")
         if payload.identifier(event, "id") != message_id:
@@ -97,6 +107,10 @@ class SandboxGateway:
             currency=payload.currency(data, "currency"),
             occurred_at=payload.instant(event, "created_at"),
         )
+
+    async def _verifier_of(self, tenant: TenantId) -> Verifier:
+        own = await self._own.get(tenant, SECRET_NAME) if self._own else None
+        return verifier_from(own) if own is not None else self._verifier
 
     async def _call(self, method: str, path: str, **request: Any) -> httpx.Response:
         try:

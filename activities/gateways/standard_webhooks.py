@@ -56,6 +56,17 @@ class Verifier:
         return any(hmac.compare_digest(mine, theirs) for mine in expected for theirs in candidates)
 
 
+def verifier_from(text: str) -> Verifier:
+    """From one secret, or several with spaces between them while one is being replaced.
+
+    Raises ValueError, which does not show them, unless each has the 24 to 64 bytes that the specification asks for.
+    """
+    secrets = text.split()
+    if any(not 24 <= len(_key(secret)) <= 64 for secret in secrets):
+        raise ValueError("a webhook secret is whsec_ followed by the base64 of 24 to 64 bytes")
+    return Verifier(secrets)
+
+
 def _key(secret: str) -> bytes:
     encoded = secret.removeprefix(_SECRET_PREFIX)
     try:

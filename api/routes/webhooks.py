@@ -45,7 +45,7 @@ async def receive(
     if adapter is None or not _TENANT.fullmatch(tenant):
         raise NotFound
     owner, body = TenantId(tenant), await request.body()
-    event = adapter.parse_webhook(owner, request.headers, body, datetime.now(UTC))
+    event = await adapter.parse_webhook(owner, request.headers, body, datetime.now(UTC))
     stored = await record_event(services.db, owner, event, body)
     if stored is None:
         raise NotFound

@@ -21,6 +21,7 @@ from db.audit_reading import AuditFilter
 from db.catalogue_admin import NewProduct, ProductChanges
 from db.database import Database, UnsafeConnection, _refuse_unsafe, app_conninfo
 from db.inbox import EventState, StoredEvent, record_event
+from db.keyring import KeyRing
 from db.logins import LoginId, NewLogin
 from db.refunds import Owed
 from db.reserve import reserve
@@ -60,6 +61,8 @@ VALUES: dict[Any, Any] = {
     Sequence[ProductId]: [ProductId(1)],
     Sequence[ZoneId]: [ZoneId(1)],
     Mapping[ProductId, int]: {ProductId(1): 1},
+    Mapping[str, Any]: {},
+    KeyRing: KeyRing([("k", bytes(32))]),
     CartStatus: CartStatus.AVAILABLE,
     AuditFilter: AuditFilter(),
     NewLogin: NewLogin(LoginId(CHECKOUT), CHECKOUT, 1, 1),

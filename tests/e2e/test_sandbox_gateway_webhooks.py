@@ -48,15 +48,15 @@ def adapter(secret: str) -> SandboxGateway:
     return SandboxGateway("http://gateway.invalid", [secret], httpx.AsyncClient())
 
 
-def verified(webhook: Received, secret: str = SECRET) -> PaymentEvent:
-    return adapter(secret).parse_webhook(DEMO, webhook.headers, webhook.body, datetime.now(UTC))
+async def verified(webhook: Received, secret: str = SECRET) -> PaymentEvent:
+    return await adapter(secret).parse_webhook(DEMO, webhook.headers, webhook.body, datetime.now(UTC))
 
 
 async def test_a_capture_arrives_signed_at_the_tenants_address(sandbox: RunningGateway, shop: Receiver) -> None:
     payment_id = await new_payment(sandbox)
     await sandbox.pay(payment_id)
     (webhook,) = await shop.wait_for(1)
-    event = verified(webhook)
+    event = await verified(webhook)
     assert webhook.path == "/v1/webhooks/demo/sandbox"
     assert (event.payment_id, event.checkout_id, event.amount, event.kind) == (payment_id, CHECKOUT, 5500, "captured")
     (record,) = await sandbox.settled(payment_id)
@@ -72,7 +72,7 @@ async def test_every_step_of_a_payment_is_told_in_order(sandbox: RunningGateway,
     await sandbox.refund(payment_id, 1500)
     await sandbox.refund(payment_id)
     steps = ["created", "processing", "failed", "captured", "refunded", "refunded"]
-    assert [verified(webhook).kind for webhook in await shop.wait_for(6)] == steps
+    assert [(await verified(webhook)).kind for webhook in await shop.wait_for(6)] == steps
 
 
 async def test_nothing_is_sent_twice_without_being_asked(sandbox: RunningGateway, shop: Receiver) -> None:
@@ -91,7 +91,7 @@ async def test_a_refused_delivery_is_tried_again_with_growing_pauses_and_a_fresh
     payment_id = await new_payment(sandbox)
     await sandbox.pay(payment_id)
     got = await shop.wait_for(5)
-    assert {verified(webhook).event_id for webhook in got} == {got[0].event["id"]}
+    assert {(await verified(webhook)).event_id for webhook in got} == {got[0].event["id"]}
     pauses = [later.at - earlier.at for earlier, later in pairwise(got)]
     assert [pause >= floor for pause, floor in zip(pauses, [0.05, 0.1, 0.2, 0.4], strict=True)] == [True] * 4
     (record,) = await sandbox.settled(payment_id)
@@ -116,7 +116,7 @@ async def test_duplicates_are_the_same_event_at_the_same_time(sandbox: RunningGa
     payment_id = await new_payment(sandbox)
     await sandbox.pay(payment_id, duplicate=4)
     got = await shop.wait_for(5)
-    assert len({verified(webhook).event_id for webhook in got}) == 1
+    assert len({(await verified(webhook)).event_id for webhook in got}) == 1
     assert shop.most_at_once > 1
 
 
@@ -134,7 +134,7 @@ async def test_a_reordered_failure_comes_after_the_capture(sandbox: RunningGatew
     payment_id = await new_payment(sandbox)
     await sandbox.decline(payment_id, reorder=True)
     await sandbox.pay(payment_id)
-    captured, failed = [verified(webhook) for webhook in await shop.wait_for(2)]
+    captured, failed = [await verified(webhook) for webhook in await shop.wait_for(2)]
     assert [captured.kind, failed.kind] == ["captured", "failed"]
     assert failed.occurred_at < captured.occurred_at
 
@@ -155,7 +155,7 @@ async def test_a_dropped_webhook_never_comes_until_it_is_resent(sandbox: Running
     assert (record["state"], shop.got) == ("dropped", [])
     await sandbox.resend(record["event_id"])
     (webhook,) = await shop.wait_for(1)
-    assert verified(webhook).event_id == record["event_id"]
+    assert (await verified(webhook)).event_id == record["event_id"]
 
 
 async def test_a_delivered_webhook_can_be_resent(sandbox: RunningGateway, shop: Receiver) -> None:
@@ -179,7 +179,7 @@ async def test_a_forged_webhook_comes_with_the_true_one_and_only_one_verifies(
     verdicts = []
     for webhook in await shop.wait_for(2):
         try:
-            verdicts.append(verified(webhook).kind.value)
+            verdicts.append((await verified(webhook)).kind.value)
         except InvalidSignature:
             verdicts.append("forged")
     assert sorted(verdicts) == ["captured", "forged"]
@@ -215,4 +215,4 @@ async def test_while_a_secret_is_replaced_webhooks_verify_with_either(tmp_path: 
     async with running_gateway(tmp_path, shop.url, f"{SECRET} {other}") as sandbox:
         await sandbox.pay(await new_payment(sandbox))
         (webhook,) = await shop.wait_for(1)
-    assert verified(webhook, SECRET) == verified(webhook, other)
+    assert await verified(webhook, SECRET) == await verified(webhook, other)

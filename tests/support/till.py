@@ -96,7 +96,9 @@ class FakeGateway:
         made = RefundResult(f"refund-of-{payment_id}", RefundStatus.SUCCEEDED, amount)
         return self.refunds.setdefault(idempotency_key, made)
 
-    def parse_webhook(self, tenant: TenantId, headers: Mapping[str, str], body: bytes, now: datetime) -> PaymentEvent:
+    async def parse_webhook(
+        self, tenant: TenantId, headers: Mapping[str, str], body: bytes, now: datetime
+    ) -> PaymentEvent:
         """Not what these tests are about."""
         raise NotImplementedError
 

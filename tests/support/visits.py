@@ -13,10 +13,12 @@ from typing import Any
 
 import httpx
 
+from activities.gateways.sandbox import SECRET_NAME
 from api.tokens import Scope
 from domain.ids import EventKey, ProductId, SeatId, TenantId, ZoneId
 from tests.support import shop
 from tests.support.buyers import Buyer, as_json
+from tests.support.gateway import SECRET as GATEWAY_SECRET
 from tests.support.routes import Route
 from tests.support.system import DEMO, System
 
@@ -96,7 +98,7 @@ def usual_ids(world: World) -> dict[str, Any]:
 def missing_ids() -> dict[str, Any]:
     """Of things that are nowhere."""
     numbers = dict.fromkeys(("product_id", "event_id", "zone_id"), 2**53 - 7)
-    return {"checkout_id": str(uuid.uuid4()), "order_id": str(uuid.uuid4()), **numbers}
+    return {"checkout_id": str(uuid.uuid4()), "order_id": str(uuid.uuid4()), "name": "nowhere", **numbers}
 
 
 def a_page(world: World) -> dict[str, Any]:
@@ -110,6 +112,19 @@ async def a_cart_to_clean(system: System) -> None:
     answer = await system.http.patch("/v1/cart", json={str(product): 1}, headers=dict(buyer.headers))
     assert answer.status_code == 200, answer.text
     await system.admin.execute("UPDATE products SET available = false WHERE id = %s", (product,))
+
+
+def of_the_gateway(_: World) -> dict[str, Any]:
+    """A secret that a tenant may have of its own: here the gateway's real one, so that its webhooks go on to verify."""
+    return {"name": SECRET_NAME}
+
+
+async def a_secret(system: System) -> None:
+    """Of the owner's tenant."""
+    headers = dict(system.buyer(DEMO, None, Scope.ADMIN).headers)
+    body = {"secret": GATEWAY_SECRET}
+    answer = await system.http.put(f"/v1/admin/tenant/secrets/{SECRET_NAME}", json=body, headers=headers)
+    assert answer.status_code == 204, answer.text
 
 
 OPEN = {"login", "refreshToken", "openSession", "receiveWebhook", "healthz", "readyz"}
@@ -130,6 +145,11 @@ VISITS: dict[str, Visit] = {
     "getAdminProduct": Visit(ADMIN),
     "changeProduct": Visit(ADMIN, body=lambda _: {"price": 7}),
     "deleteProduct": Visit(ADMIN, ids=lambda world: {"product_id": world.spare}),
+    "getTenant": Visit(ADMIN, effect=False),
+    "changeTenant": Visit(ADMIN, body=lambda world: {"whatsapp_number": f"+57300{world.product % 10**7:07}"}),
+    "listTenantSecrets": Visit(ADMIN, effect=False),
+    "putTenantSecret": Visit(ADMIN, ids=of_the_gateway, body=lambda _: {"secret": GATEWAY_SECRET}, own=True),
+    "deleteTenantSecret": Visit(ADMIN, ids=of_the_gateway, before=a_secret, own=True),
     "getCart": Visit(BUYERS),
     "changeCart": Visit(BUYERS, body=lambda world: {str(world.product): 3}),
     "clearCart": Visit(BUYERS),
