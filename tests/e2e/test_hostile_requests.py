@@ -115,7 +115,9 @@ async def test_a_bad_authorization_header_is_a_401(http: httpx.AsyncClient) -> N
     ]
     for header in headers:
         line = b"authorization: " + header + b"\r\n"
-        answer = await raw(http, b"GET /v1/products HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n" + line + b"\r\n")
+        answer = await raw(
+            http, b"GET /v1/products HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n" + line + b"\r\n"
+        )
         assert answer.startswith(b"HTTP/1.1 401 "), (header, answer)
         assert b"www-authenticate: Bearer\r\n" in answer
         assert b'"code":"unauthorized"' in answer
