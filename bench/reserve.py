@@ -25,6 +25,7 @@ _VALUES = {
     "quantities": "ARRAY[1]",
     "expected_total": "NULL",
     "final": "false",
+    "together": "NULL",
 }
 _RANDOM = """\\set item random(1, {items})
 \\set a random(0, 4611686018427387903)

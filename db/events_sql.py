@@ -1,7 +1,7 @@
 """The statements of `db/events.py`.
 
-Free seats are counted in the index of `stock_items.free_in_zone`, which holds nothing else; those whose hold is over, in
-the index of a zone's open lines.
+Free seats are counted in the index of `stock_items.free_in_zone`, which holds nothing else; those whose hold is over
+in the index of a zone's open lines.
 """
 
 EVENTS = """

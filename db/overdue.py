@@ -20,7 +20,11 @@ _ON_ITEMS = """
           UNION ALL
           SELECT stock_item_id FROM zones WHERE tenant_id = %(tenant)s AND id = ANY (%(zones)s::bigint[])
           UNION ALL
-          SELECT stock_item_id FROM seats WHERE tenant_id = %(tenant)s AND id = ANY (%(seats)s::bigint[])))
+          SELECT stock_item_id FROM seats WHERE tenant_id = %(tenant)s AND id = ANY (%(seats)s::bigint[])
+          UNION ALL
+          SELECT o.stock_item_id FROM checkout_lines o
+          WHERE o.tenant_id = %(tenant)s AND o.zone_id = ANY (%(zones)s::bigint[]) AND o.seat_id IS NOT NULL
+            AND o.status = 'held' AND o.expires_at <= clock_timestamp()))
     GROUP BY l.checkout_id ORDER BY min(l.expires_at) LIMIT %(most)s
 """
 
@@ -61,7 +65,7 @@ _ANYWHERE = """
 
 
 async def overdue_on(db: Database, tenant: TenantId, lines: Sequence[Line]) -> list[CheckoutId]:
-    """Checkouts whose hold on one of these things is past its end, oldest first."""
+    """Checkouts whose hold on one of these things is past its end, oldest first. A zone counts with its seats."""
     values = {"tenant": tenant, **asked_values(lines), "most": MOST_AT_ONCE}
     [rows] = await db.run(tenant, (_ON_ITEMS, values))
     return [CheckoutId(row["checkout_id"]) for row in rows]

@@ -9,9 +9,11 @@ from db.database import Database, Rows, Statement
 from db.limits_sql import LOCK_COUNTERS
 from db.overdue import overdue_of_owner, overdue_on, overdue_on_cart
 from db.reserve_sql import GUARD, LOCK_CART, OPEN, OUTCOME, REFUSE_BY_CART, reserve_statement
+from db.reserve_together import reserve_together
 from db.settle import settle
+from db.together import numbered_zones
 from domain.checkout import CheckoutStatus
-from domain.ids import session_of
+from domain.ids import ZoneId, session_of
 from domain.messages import CheckoutRef, SettleRequest, StartCheckout, Started, StartStatus, Wanted
 
 MAX_ROUNDS = 3
@@ -26,9 +28,23 @@ async def reserve(db: Database, start: StartCheckout, *, guard: str = GUARD) -> 
     """
     for _ in range(MAX_ROUNDS):
         started = _outcome(start, await db.run(start.tenant, *_statements(start, final=False, guard=guard)))
-        if started.start is StartStatus.STORED or not await _free_overdue(db, start):
+        if started.start is StartStatus.STORED:
+            return started
+        if zones := await numbered_zones(db, start.tenant, start.lines):
+            return await _with_picked_seats(db, start, zones, guard)
+        if not await _free_overdue(db, start):
             return started
     return _outcome(start, await db.run(start.tenant, *_statements(start, final=True, guard=guard)))
+
+
+async def _with_picked_seats(db: Database, start: StartCheckout, zones: set[ZoneId], guard: str) -> Started:
+    def statements(of: StartCheckout, final: bool) -> list[Statement]:
+        return _statements(of, final=final, guard=guard)
+
+    async def free_overdue() -> bool:
+        return await _free_overdue(db, start)
+
+    return _outcome(start, await reserve_together(db, start, zones, statements, free_overdue))
 
 
 def _statements(start: StartCheckout, *, final: bool, guard: str) -> list[Statement]:
@@ -51,6 +67,7 @@ def _values(start: StartCheckout, *, final: bool) -> dict[str, Any]:
         **asked_values(summed(start.lines)),
         "expected_total": start.expected_total,
         "final": final,
+        "together": None,
     }
 
 

@@ -24,6 +24,23 @@ OPEN = f"""
     ORDER BY subject ON CONFLICT DO NOTHING
 """
 
+# For what locks more before it reserves (db/reserve_together.py): the checkout, and the items of these lines.
+LOCK_NEW = """
+    SELECT id FROM checkouts
+    WHERE tenant_id = %(tenant)s AND id = %(checkout)s AND status = 'new' AND clock_timestamp() < %(deadline)s
+    FOR UPDATE
+"""
+LOCK_ITEMS = """
+    SELECT FROM stock_items
+    WHERE tenant_id = %(tenant)s AND id = ANY (ARRAY(
+        SELECT stock_item_id FROM products WHERE tenant_id = %(tenant)s AND id = ANY (%(products)s::bigint[])
+        UNION ALL
+        SELECT stock_item_id FROM zones WHERE tenant_id = %(tenant)s AND id = ANY (%(zones)s::bigint[])
+        UNION ALL
+        SELECT stock_item_id FROM seats WHERE tenant_id = %(tenant)s AND id = ANY (%(seats)s::bigint[])))
+    ORDER BY id FOR NO KEY UPDATE
+"""
+
 # The cart's lines are read by a statement after this one, whose snapshot is younger than the wait for the lock: what is
 # reserved is the whole cart as it is then.
 LOCK_CART = """
@@ -74,7 +91,8 @@ _CLAIM_CART = """, claimed AS (
 # The clock is read in `verdict`, after the locks were had.
 # `taken` writes the row as it was locked, plus the units. Written from `s`, the constraints would first be tried on the
 # statement's older snapshot of the row: units given back while we waited for the lock would look oversold (measured).
-# A shortage that an overdue hold stands behind is not decided here: the row stays `new` and the caller frees first.
+# A shortage that an overdue hold stands behind is not decided here: the row stays `new` and the caller frees first. So
+# it is with seats that are still to be picked; what became of that is in `together`, by zone, when it is final.
 _RESERVE = """
     WITH mine AS MATERIALIZED (
         SELECT c.id, c.buyer_key, c.address_key, c.hold_seconds, {subjects} AS subjects,
@@ -117,6 +135,7 @@ _RESERVE = """
                 SELECT FROM judged JOIN checkout_lines l
                     ON l.tenant_id = %(tenant)s AND l.stock_item_id = judged.stock_item_id AND l.status = 'held'
                 WHERE NOT judged.fits AND judged.fault IS NULL AND l.expires_at <= at)
+                AND NOT EXISTS (SELECT FROM judged WHERE fault = 'numbered')
             END
     ), {count}, taken AS (
         UPDATE stock_items s SET total = judged.total, reserved = judged.reserved + judged.quantity, sold = judged.sold
@@ -147,7 +166,8 @@ _RESERVE = """
                     'free_at', (SELECT min(l.expires_at) FROM checkout_lines l
                                 WHERE l.tenant_id = %(tenant)s AND l.stock_item_id = judged.stock_item_id
                                   AND l.status = 'held' AND l.expires_at > at)
-                ) ORDER BY position)
+                ) || CASE WHEN fault = 'numbered' THEN coalesce(%(together)s::jsonb -> zone_id::text, '{}')
+                          ELSE '{}' END ORDER BY position)
                 FROM judged WHERE NOT judged.fits))
         END
     FROM decision d
