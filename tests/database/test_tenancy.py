@@ -91,6 +91,10 @@ MORE_ROWS = (
     " SELECT tenant_id, 1, 1, 'A', 1, 1, id FROM stock_items WHERE tenant_id = %(tenant)s",
     "INSERT INTO tenant_secrets (tenant_id, name, ciphertext, key_id)"
     " VALUES (%(tenant)s, 'gateway/sandbox', 'x', 'k1')",
+    "INSERT INTO checkout_changes (tenant_id, checkout_id, request_id, fingerprint, changed_at)"
+    " SELECT tenant_id, id, 'k', 'f', now() FROM checkouts WHERE tenant_id = %(tenant)s",
+    "INSERT INTO line_metadata (tenant_id, checkout_id, fingerprint, metadata)"
+    " SELECT tenant_id, id, 'f', '{}' FROM checkouts WHERE tenant_id = %(tenant)s",
     "INSERT INTO revocations (tenant_id, id, reason, expires_at) VALUES (%(tenant)s, 'jti', 'test', now())",
 )
 """A row for each table that the functions above do not fill."""

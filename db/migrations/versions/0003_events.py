@@ -75,7 +75,8 @@ STATEMENTS = (
         CASE WHEN kind = 'seat' AND total = 1 AND reserved = 0 AND sold = 0 THEN zone_id END) STORED
     """,
     "CREATE INDEX stock_items_free_seats ON stock_items (free_in_zone, tenant_id, id) WHERE free_in_zone IS NOT NULL",
-    "ALTER TABLE checkout_lines ADD COLUMN zone_id bigint, ADD COLUMN seat_id bigint, ADD COLUMN metadata jsonb",
+    # json, not jsonb: kept as it was written. In jsonb the seven characters of 1e+300 become three hundred.
+    "ALTER TABLE checkout_lines ADD COLUMN zone_id bigint, ADD COLUMN seat_id bigint, ADD COLUMN metadata json",
     """
     ALTER TABLE checkout_lines ADD CONSTRAINT checkout_lines_metadata_small
         CHECK (octet_length(metadata::text) <= 4096) NOT VALID
@@ -85,7 +86,7 @@ STATEMENTS = (
     CREATE INDEX checkout_lines_open_seats ON checkout_lines (zone_id, tenant_id, expires_at)
         WHERE status = 'held' AND seat_id IS NOT NULL
     """,
-    "ALTER TABLE order_lines ADD COLUMN zone_id bigint, ADD COLUMN seat_id bigint, ADD COLUMN metadata jsonb",
+    "ALTER TABLE order_lines ADD COLUMN zone_id bigint, ADD COLUMN seat_id bigint, ADD COLUMN metadata json",
 )
 
 
