@@ -14,6 +14,7 @@ from db.asked_sql import ANYTHING, PRODUCTS, asked_statement
 from db.checkouts import CheckoutView, view_of, view_statements
 from db.database import Database
 from db.limits_sql import hit_statement, refusal
+from db.together import left_together
 from domain.ids import BuyerKey, CheckoutId, TenantId
 from domain.messages import Line
 
@@ -21,7 +22,7 @@ from domain.messages import Line
 # that the stock items are joined by a plain column (see asked_sql).
 _LOOK = """
     WITH a AS MATERIALIZED ({asked})
-    SELECT a.*, CASE WHEN a.fault IS NOT NULL THEN 0
+    SELECT a.*, CASE {numbered}WHEN a.fault IS NOT NULL THEN 0
                 ELSE s.total - s.reserved - s.sold + CASE WHEN s.reserved = 0 THEN 0 ELSE (
                     SELECT coalesce(sum(l.quantity), 0) FROM checkout_lines l
                     WHERE l.tenant_id = %(tenant)s AND l.stock_item_id = s.id AND l.status = 'held'
@@ -34,9 +35,28 @@ _LINES_OF_CART = """(
             SELECT i.product_id, i.quantity, row_number() OVER (ORDER BY i.added_at, i.product_id) AS position
             FROM carts k JOIN cart_lines i ON i.tenant_id = k.tenant_id AND i.cart_id = k.id
             WHERE k.tenant_id = %(tenant)s AND k.owner_key = %(buyer)s) AS a"""
-_LOOK_AT_CART = _LOOK.replace("{asked}", asked_statement(_LINES_OF_CART))
-_LOOK_AT_PRODUCTS = _LOOK.replace("{asked}", asked_statement(PRODUCTS))
-_LOOK_AT_ANYTHING = _LOOK.replace("{asked}", asked_statement(ANYTHING, anything=True))
+# Which seats of a numbered zone, and whether there are so many together, the reserve finds out. Here it is only whether
+# there are so many at all, counted no further than that; where some are overdue, the reserve ends their holds first.
+_NUMBERED = """
+                WHEN a.fault = 'numbered' AND EXISTS (
+                    SELECT FROM checkout_lines l
+                    WHERE l.tenant_id = %(tenant)s AND l.zone_id = a.zone_id AND l.status = 'held'
+                      AND l.seat_id IS NOT NULL AND l.expires_at <= clock_timestamp()) THEN a.quantity
+                WHEN a.fault = 'numbered' THEN (
+                    SELECT count(*) FROM (
+                        SELECT FROM stock_items f WHERE f.tenant_id = %(tenant)s AND f.free_in_zone = a.zone_id
+                        LIMIT a.quantity) enough)
+                """
+
+
+def _look_statement(lines: str, *, anything: bool = False) -> str:
+    numbered = _NUMBERED if anything else ""
+    return _LOOK.replace("{asked}", asked_statement(lines, anything=anything)).replace("{numbered}", numbered)
+
+
+_LOOK_AT_CART = _look_statement(_LINES_OF_CART)
+_LOOK_AT_PRODUCTS = _look_statement(PRODUCTS)
+_LOOK_AT_ANYTHING = _look_statement(ANYTHING, anything=True)
 _CART = """
     SELECT k.status = 'processing' AND (h.id IS NULL OR h.expires_at > clock_timestamp()) AS processing,
            k.checkout_id::text AS checkout_id
@@ -118,7 +138,7 @@ async def look_before_start(
     )
     if not tenants:
         return None
-    short = [row for row in asked if row["fault"] or row["free"] < row["quantity"]]
+    short = [row for row in asked if row["fault"] not in (None, "numbered") or row["free"] < row["quantity"]]
     existing = view_of((row, own_lines, payments))
     cart: dict[str, Any] = carts[0][0] if carts and carts[0] else {"processing": False, "checkout_id": None}
     return StartLook(
@@ -156,6 +176,11 @@ async def _shortages(db: Database, tenant: TenantId, short: list[DictRow]) -> li
             "available": row["free"],
             "reason": row["fault"] or "sold_out",
             "free_at": free_at.get(row["stock_item_id"]),
+            **(await _together(db, tenant, row) if row["fault"] == "numbered" else {}),
         }
         for row in short
     ]
+
+
+async def _together(db: Database, tenant: TenantId, row: DictRow) -> dict[str, Any]:
+    return (await left_together(db, tenant, row["zone_id"], row["quantity"])).shortage

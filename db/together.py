@@ -91,6 +91,18 @@ async def pick_together(
             return await picking.nothing(seen)
 
 
+async def left_together(db: Database, tenant: TenantId, zone: ZoneId, quantity: int) -> NotTogether:
+    """What there is for somebody who wants so many, which are more than there are. Locks nothing."""
+
+    async def work(transaction: Transaction) -> NotTogether:
+        picking = _Picking(transaction, tenant, zone, quantity, [])
+        found = await picking.nothing(await picking.look(None))
+        await transaction.commit()
+        return found
+
+    return await db.transact(tenant, work)
+
+
 async def wait_for(db: Database, tenant: TenantId, zone: ZoneId, places: Sequence[Place]) -> None:
     """Wait until those who have these seats locked now are done with them. Locks them one after the other, by id, in a
     transaction that holds nothing else. Raises Unavailable when that takes too long."""

@@ -9,6 +9,7 @@ import pytest
 from db.carts import read_cart, set_quantities
 from db.checkouts import known_capture, read_checkout
 from db.database import Database
+from db.events import list_seats
 from db.extend import extend
 from db.inbox import mark_delivered, record_event, unsettled_events
 from db.overdue import overdue_anywhere, overdue_on, overdue_on_cart
@@ -125,6 +126,18 @@ async def use_seats(db: Database) -> None:
     assert (await reserve(db, mixed)).status is CheckoutStatus.HELD
     await overdue_on(db, BIG, mixed.lines)
     await settle(db, cancel(mixed.ref))
+    await use_a_zone(db)
+
+
+async def use_a_zone(db: Database) -> None:
+    """Seats together, and what buyers see of the zone. Counting its free seats reads their index only."""
+    both = replace(a_start(BIG, {}), lines=[Line(None, 4, zone_id=ZoneId(1)), Line(ASKED[0], 1)])
+    await look_before_start(db, BIG, both.checkout_id, both.buyer, both.lines)
+    assert (await reserve(db, both)).status is CheckoutStatus.HELD
+    seen = await list_seats(db, BIG, ZoneId(1), SeatId(1_000), 500)
+    assert seen is not None
+    assert len(seen.seats) == 500
+    await settle(db, cancel(both.ref))
 
 
 async def use_a_cart(db: Database) -> None:

@@ -12,6 +12,7 @@ import pytest
 from db.database import Database
 from db.reserve import reserve
 from db.settle import settle
+from db.start_look import look_before_start
 from domain.checkout import CheckoutStatus
 from domain.ids import SeatId, TenantId, ZoneId
 from domain.messages import CheckoutRef, Line, StartCheckout
@@ -290,3 +291,24 @@ async def test_a_general_zone_is_never_picked(
     assert await hold(db, rows, start_of(tenant, places(standing, 2))) == []
     assert (await shortage(db, rows, start_of(tenant, places(standing, 2))))["available"] == 1
     assert (await shortage(db, rows, start_of(tenant, places(ZoneId(99), 1))))["reason"] == "gone"
+
+
+async def test_the_look_before_a_start_refuses_only_when_there_are_fewer_free_seats_at_all(
+    db: Database, admin: shop.Connection, rows: Rows, tenant: TenantId
+) -> None:
+    zone, seats = await make_seats(admin, tenant, 1, 5, price=5000)
+    late = start_of(tenant, a_seat(seats[1]), a_seat(seats[3]))
+    await reserve(db, late)
+
+    async def look(quantity: int) -> tuple[int, list[dict[str, Any]]]:
+        start = start_of(tenant, places(zone, quantity))
+        seen = await look_before_start(db, tenant, start.checkout_id, start.buyer, start.lines)
+        assert seen is not None
+        return seen.total, seen.shortages
+
+    assert await look(3) == (15000, []), "whether they are together, the reserve finds out"
+    total, [short] = await look(4)
+    assert (short["zone_id"], short["requested"], short["available"], short["largest_block"]) == (zone, 4, 3, 1)
+    assert (total, short["reason"]) == (20000, "sold_out")
+    await rows.end_now(late.ref)
+    assert await look(4) == (20000, []), "the reserve will end the hold that is over"
