@@ -105,6 +105,12 @@ class TenantPatch(StrictModel):
         return self.model_dump(exclude_unset=True)
 
 
+class OperatorsTenantPatch(TenantPatch):
+    """What an installation's operators may change besides."""
+
+    disabled: bool = Field(default_factory=bool)
+
+
 class TenantOut(Answer):
     """A tenant's settings. Seconds are seconds."""
 

@@ -16,8 +16,8 @@ from psycopg.rows import DictRow, dict_row
 from db.audit import note
 from db.database import Statement
 from db.keyring import KeyRing, Sealed, Unreadable
-from db.tenant_secrets import SecretName, put_statements
-from db.tenant_settings import HAS_CHECKOUTS, LOCK, READ, insert, lock_for, writes
+from db.tenant_secrets import SecretName
+from db.tenant_settings import HAS_CHECKOUTS, READ, insert, lock_for, writes
 from domain.errors import Conflict, NotFound
 from domain.ids import Actor, TenantId
 from domain.tenant_settings import FIELDS, TenantSettings, changed, checked, from_stored, require_tenant_id, stored
@@ -79,14 +79,6 @@ async def change_tenant(admin_url: str, tenant: TenantId, actor: Actor, changes:
         for statement in writes(tenant, actor, before, after):
             await _run(connection, statement)
     return after
-
-
-async def set_secret(admin_url: str, tenant: TenantId, actor: Actor, ring: KeyRing, name: str, secret: str) -> None:
-    """Set a tenant's secret, whatever it was before. Raises NotFound when there is no such tenant."""
-    async with _connected(admin_url) as connection, connection.transaction():
-        await _one(connection, tenant, LOCK)
-        for statement in put_statements(tenant, actor, name, ring.seal(tenant, name, secret)):
-            await _run(connection, statement)
 
 
 async def rotate_secrets(admin_url: str, actor: Actor, ring: KeyRing) -> Rotated:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from db.audit import note
-from db.database import Database, Statement, Transaction, require_tenant
+from db.database import Database, Transaction, require_tenant
 from db.keyring import KeyRing, Sealed
 from domain.errors import NotFound
 from domain.ids import Actor, TenantId
@@ -44,7 +44,9 @@ async def list_secrets(db: Database, tenant: TenantId) -> list[SecretName]:
 async def put_secret(db: Database, tenant: TenantId, actor: Actor, ring: KeyRing, name: str, secret: str) -> None:
     """Set a secret, whatever it was before. `name` is one of domain.tenant_secrets."""
     sealed = ring.seal(require_tenant(tenant), name, secret)
-    await db.run(tenant, *put_statements(tenant, actor, name, sealed))
+    values = {"tenant": tenant, "name": name, "ciphertext": sealed.ciphertext, "key_id": sealed.key_id}
+    noted = note(tenant, actor, "secret.set", f"secret:{name}", after={"key_id": sealed.key_id})
+    await db.run(tenant, (PUT, values), noted)
 
 
 async def delete_secret(db: Database, tenant: TenantId, actor: Actor, name: str) -> None:
@@ -71,9 +73,3 @@ async def read_secret(db: Database, tenant: TenantId, ring: KeyRing, name: str) 
     """The secret itself, None when the tenant has none. Raises Unreadable when no key of the ring opens it."""
     [rows] = await db.run(tenant, (READ, {"tenant": tenant, "name": name}))
     return ring.open(tenant, name, Sealed(bytes(rows[0]["ciphertext"]), rows[0]["key_id"])) if rows else None
-
-
-def put_statements(tenant: TenantId, actor: Actor, name: str, sealed: Sealed) -> list[Statement]:
-    """Set, and note it."""
-    values = {"tenant": tenant, "name": name, "ciphertext": sealed.ciphertext, "key_id": sealed.key_id}
-    return [(PUT, values), note(tenant, actor, "secret.set", f"secret:{name}", after={"key_id": sealed.key_id})]

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,16 +28,16 @@ class CommandLine:
 
     database_url: str
 
-    async def run(self, *arguments: str) -> Done:
-        """The program's end; at most a minute."""
-        return await asyncio.to_thread(self._run, arguments)
+    async def run(self, *arguments: str, given: str = "", **environment: str) -> Done:
+        """The program's end; at most a minute. `given`: what stands in its standard input."""
+        return await asyncio.to_thread(self._run, arguments, given, environment)
 
-    def _run(self, arguments: tuple[str, ...]) -> Done:
+    def _run(self, arguments: tuple[str, ...], given: str, environment: Mapping[str, str]) -> Done:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
         ours |= {"HOLDFAST_ENV": "development", "HOLDFAST_DATABASE_URL": self.database_url}
         ours |= {"HOLDFAST_DATA_DIR": "/nonexistent", "COLUMNS": "200", "NO_COLOR": "1", "PYTHONWARNINGS": "error"}
         ended = subprocess.run(
             [sys.executable, "cli.py", *arguments],
-            cwd=ROOT, env=ours, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+            cwd=ROOT, env={**ours, **environment}, input=given, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         return Done(ended.returncode, ended.stdout, ended.stderr)
