@@ -138,7 +138,7 @@ class Database:
     async def _twice(self, once: Callable[[Connection], Awaitable[T]]) -> T:
         for last in (False, True):
             try:
-                async with self._connection() as connection:
+                async with self._connection() as connection, _forgetting(connection):
                     return await once(connection)
             except _NOT_HAD as error:
                 if last or isinstance(error, _NO_SECOND_TRY):
@@ -173,7 +173,7 @@ class Transaction:
         status = self._connection.info.transaction_status
         if self._open and status in (psycopg.pq.TransactionStatus.INTRANS, psycopg.pq.TransactionStatus.INERROR):
             with contextlib.suppress(psycopg.Error):
-                await self._connection.execute("ROLLBACK")
+                await self._connection.rollback()
         self._open = False
 
 
@@ -207,6 +207,24 @@ def require_tenant(tenant: TenantId) -> TenantId:
 
 def _bind(tenant: TenantId) -> Statement:
     return _SET_TENANT, {"tenant": require_tenant(tenant)}
+
+
+@asynccontextmanager
+async def _forgetting(connection: Connection) -> AsyncIterator[None]:
+    """After an error, psycopg forgets every prepared statement.
+
+    It believes prepared what the server skipped in the pipeline after the error, and later runs would fail with
+    "prepared statement does not exist". `rollback()` makes it forget, but only inside of a transaction; an executed
+    ROLLBACK does so only the first time.
+    """
+    try:
+        yield
+    except psycopg.Error:
+        with contextlib.suppress(psycopg.Error):
+            if connection.info.transaction_status is psycopg.pq.TransactionStatus.IDLE:
+                await connection.execute("BEGIN", prepare=False)
+            await connection.rollback()
+        raise
 
 
 async def _round_trip(connection: Connection, statements: Sequence[Statement]) -> list[Rows]:
