@@ -51,7 +51,7 @@ async def adopt_session(db: Database, tenant: TenantId, session: SessionId, user
 
     async def work(transaction: Transaction) -> Adopted:
         locks = (LOCK_SESSION, LOCK_CHECKOUTS, MAKE_COUNTER, LOCK_COUNTERS, LOCK_CARTS)
-        sessions, *_, held, anonymous, own = await transaction.read(
+        sessions, *_, locked, held, anonymous, own = await transaction.read(
             *((sql, values) for sql in (*locks, HELD)),
             (READ, {**values, "owner": values["anonymous"]}),
             (READ, {**values, "owner": user}),
@@ -59,14 +59,20 @@ async def adopt_session(db: Database, tenant: TenantId, session: SessionId, user
         if not sessions or sessions[0]["user_key"] not in (None, user):
             raise Invalid("This session cannot be taken over: leave `session_token` out.")
         carts = _Carts(view_of(anonymous), view_of(own), _units(held))
+        if not {carts.anonymous.id, carts.own.id} <= {None, *(row["id"] for row in locked)}:
+            raise _NewCart
         await transaction.commit((MARK_SESSION, values), *carts.writes(values))
         return Adopted(carts.judged.notices)
 
     try:
         return await db.transact(tenant, work)
-    except errors.UniqueViolation:
-        # The user's first cart came into being in the same instant: look again, and merge into it.
+    except (errors.UniqueViolation, _NewCart):
+        # A first cart came into being in the same instant, and is not locked: look again.
         return await db.transact(tenant, work)
+
+
+class _NewCart(Exception):
+    """A cart is there that was not when the carts were locked."""
 
 
 @dataclass(frozen=True, slots=True)

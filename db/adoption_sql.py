@@ -21,7 +21,7 @@ LOCK_COUNTERS = """
 """
 
 LOCK_CARTS = """
-    SELECT FROM carts WHERE tenant_id = %(tenant)s AND owner_key IN (%(anonymous)s, %(user)s)
+    SELECT id::text AS id FROM carts WHERE tenant_id = %(tenant)s AND owner_key IN (%(anonymous)s, %(user)s)
     ORDER BY owner_key FOR UPDATE
 """
 

@@ -20,7 +20,7 @@ _OWNER = """
     SELECT (SELECT c.id::text FROM carts c
             WHERE c.tenant_id = %(tenant)s AND c.owner_key = 'user:' || u.id::text) AS id
     FROM users u
-    WHERE u.tenant_id = %(tenant)s AND lower(u.email) = lower(%(email)s)
+    WHERE u.tenant_id = %(tenant)s AND u.email_key = lower(%(email)s)
 """
 _LOCK = "SELECT FROM carts WHERE tenant_id = %(tenant)s AND id = %(cart)s FOR UPDATE"
 _LOOK = """

@@ -15,12 +15,12 @@ from typing import Any
 from psycopg import errors
 
 from db.cart_view import CartView, view_of
-from db.carts_sql import CHANGE, CREATE, LOCK, READ
+from db.carts_sql import CHANGE, CREATE, LOCK, LOCK_SESSION, READ
 from db.database import Database, Statement, Transaction
 from db.settle import settle
 from domain.cart import CartStatus, Judged, Notice, Quantities, added, changed, judge
-from domain.errors import CartProcessing, CartRefused
-from domain.ids import BuyerKey, CartId, ProductId, TenantId
+from domain.errors import CartProcessing, CartRefused, Unauthorized
+from domain.ids import BuyerKey, CartId, ProductId, TenantId, session_of
 from domain.messages import CheckoutRef, SettleRequest, Wanted
 
 MOST_HOLDS = 3
@@ -97,9 +97,12 @@ async def _change(
 ) -> CartView:
     """Change the cart if it is available; as it stands when it is processing."""
     values = _values(tenant, owner, asked)
+    lock_session = [(LOCK_SESSION, values)] if values["session"] else []
 
     async def work(transaction: Transaction) -> CartView:
-        locked, rows = await transaction.read((LOCK, values), (READ, values))
+        *sessions, locked, rows = await transaction.read(*lock_session, (LOCK, values), (READ, values))
+        if any(row["user_key"] for found in sessions for row in found):
+            raise Unauthorized("A login has taken this session over: use the login's token.")
         view = view_of(rows)
         if view.id and not locked:
             raise _MadeMeanwhile
@@ -179,4 +182,4 @@ def _array(numbers: Iterable[int]) -> str:
 
 
 def _values(tenant: TenantId, owner: BuyerKey, asked: tuple[ProductId, ...] = ()) -> Mapping[str, Any]:
-    return {"tenant": tenant, "owner": owner, "asked": _array(asked)}
+    return {"tenant": tenant, "owner": owner, "session": session_of(owner), "asked": _array(asked)}

@@ -1,5 +1,11 @@
 """The statements of `db/carts.py`."""
 
+# Of an anonymous owner first: a login may be taking the session over, and what was written to its cart after that would
+# be seen by nobody.
+LOCK_SESSION = """
+    SELECT user_key FROM sessions WHERE tenant_id = %(tenant)s AND id = %(session)s FOR SHARE
+"""
+
 # A statement of its own: the next one's snapshot is younger than the wait for the lock.
 LOCK = "SELECT 1 FROM carts WHERE tenant_id = %(tenant)s AND owner_key = %(owner)s FOR UPDATE"
 

@@ -41,24 +41,23 @@ LOCK_ITEMS = """
     ORDER BY id FOR NO KEY UPDATE
 """
 
-# The cart's lines are read by a statement after this one, whose snapshot is younger than the wait for the lock: what is
-# reserved is the whole cart as it is then.
+# The checkout remembers which cart was locked: one that somebody makes in the next moment is not it. The cart's lines are
+# read by a statement after this one, whose snapshot is younger than the wait for the lock: what is reserved is the
+# whole cart as it is then.
 LOCK_CART = """
-    SELECT FROM carts
-    WHERE tenant_id = %(tenant)s AND owner_key = (
-        SELECT buyer_key FROM checkouts
-        WHERE tenant_id = %(tenant)s AND id = %(checkout)s AND status = 'new' AND clock_timestamp() < %(deadline)s)
-    FOR UPDATE
+    UPDATE checkouts c SET cart_id = (
+        SELECT k.id FROM carts k WHERE k.tenant_id = %(tenant)s AND k.owner_key = c.buyer_key FOR UPDATE)
+    WHERE c.tenant_id = %(tenant)s AND c.id = %(checkout)s AND c.status = 'new' AND clock_timestamp() < %(deadline)s
 """
 
 # A cart that is held past its hold's end refuses nothing yet: the caller ends that hold first, and comes again.
 REFUSE_BY_CART = """
-    UPDATE checkouts c SET status = 'refused', refusal = CASE
+    UPDATE checkouts c SET status = 'refused', cart_id = NULL, refusal = CASE
         WHEN k.status = 'processing' THEN jsonb_build_object('code', 'cart_processing', 'checkout_id', k.checkout_id)
         ELSE jsonb_build_object('code', 'cart_empty') END
     FROM (SELECT) AS one
-    LEFT JOIN carts k ON k.tenant_id = %(tenant)s AND k.owner_key = (
-        SELECT buyer_key FROM checkouts WHERE tenant_id = %(tenant)s AND id = %(checkout)s)
+    LEFT JOIN carts k ON k.tenant_id = %(tenant)s AND k.id = (
+        SELECT cart_id FROM checkouts WHERE tenant_id = %(tenant)s AND id = %(checkout)s)
     LEFT JOIN checkouts h ON h.tenant_id = %(tenant)s AND h.id = k.checkout_id
     WHERE c.tenant_id = %(tenant)s AND c.id = %(checkout)s AND c.status = 'new' AND clock_timestamp() < %(deadline)s
       AND (k.id IS NULL
@@ -72,7 +71,7 @@ _LINES_OF_CART = """(
             FROM cart_lines WHERE tenant_id = %(tenant)s AND cart_id = (SELECT id FROM cart)) AS a"""
 
 _CART = """cart AS MATERIALIZED (
-        SELECT k.id FROM carts k JOIN mine ON k.owner_key = mine.buyer_key
+        SELECT k.id FROM carts k JOIN mine ON k.id = mine.cart_id
         WHERE k.tenant_id = %(tenant)s AND k.status = 'available'
     ), """
 _CLAIM_CART = """, claimed AS (
@@ -95,7 +94,7 @@ _CLAIM_CART = """, claimed AS (
 # it is with seats that are still to be picked; what became of that is in `together`, by zone, when it is final.
 _RESERVE = """
     WITH mine AS MATERIALIZED (
-        SELECT c.id, c.buyer_key, c.address_key, c.hold_seconds, {subjects} AS subjects,
+        SELECT c.id, c.buyer_key, c.address_key, c.cart_id, c.hold_seconds, {subjects} AS subjects,
                'owner:' || c.buyer_key AS owner, 'address:' || c.address_key AS address
         FROM checkouts c
         WHERE c.tenant_id = %(tenant)s AND c.id = %(checkout)s AND c.status = 'new'

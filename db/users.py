@@ -26,10 +26,10 @@ async def tenant_exists(db: Database, tenant: TenantId) -> bool:
 
 async def find_account(db: Database, tenant: TenantId, name: str) -> Account | None:
     """The user with this name, or e-mail when there is an @ in it, whatever the case; None too when disabled."""
-    column = "email" if "@" in name else "username"
+    column = "email_key" if "@" in name else "username_key"
     sql = f"""
         SELECT id, password_hash, scopes FROM users
-        WHERE tenant_id = %(tenant)s AND lower({column}) = lower(%(name)s) AND disabled_at IS NULL
+        WHERE tenant_id = %(tenant)s AND {column} = lower(%(name)s) AND disabled_at IS NULL
           AND NOT (SELECT disabled FROM tenants WHERE id = %(tenant)s)
     """
     [rows] = await db.run(tenant, (sql, {"tenant": tenant, "name": name}))

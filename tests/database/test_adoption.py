@@ -19,7 +19,7 @@ from db.reserve import reserve
 from db.settle import settle
 from domain.cart import NoticeReason
 from domain.checkout import CheckoutStatus
-from domain.errors import Invalid
+from domain.errors import Invalid, Unauthorized
 from domain.ids import BuyerKey, ProductId, SessionId, TenantId, session_key
 from domain.messages import StartCheckout
 from tests.support import shop
@@ -70,6 +70,8 @@ async def test_quantities_add_up_and_the_sessions_cart_is_gone(
     assert (await adopt_session(db, tenant, session, USER)).notices == []
     assert contents(await read_cart(db, tenant, USER)) == ("available", None, {coffee: 5, mug: 1})
     assert (await read_cart(db, tenant, ANONYMOUS)).lines == {}
+    with pytest.raises(Unauthorized, match="taken this session over"):
+        await set_quantities(db, tenant, ANONYMOUS, {coffee: 1})
     assert await rows.value("SELECT count(*) FROM carts") == 1
 
 
@@ -101,13 +103,13 @@ async def test_what_stock_cannot_give_is_cut_and_said(
 async def test_a_session_that_is_somebody_elses_or_unknown_is_refused_and_nothing_moves(
     db: Database, tenant: TenantId, session: SessionId, coffee: ProductId
 ) -> None:
-    await adopt_session(db, tenant, session, BuyerKey("user:luis"))
     await set_quantities(db, tenant, ANONYMOUS, {coffee: 1})
+    await adopt_session(db, tenant, session, BuyerKey("user:luis"))
     for wanted in (session, SessionId("unknown")):
         with pytest.raises(Invalid, match="leave `session_token` out"):
             await adopt_session(db, tenant, wanted, USER)
     assert (await read_cart(db, tenant, USER)).lines == {}
-    assert (await read_cart(db, tenant, ANONYMOUS)).lines == {coffee: 1}
+    assert (await read_cart(db, tenant, BuyerKey("user:luis"))).lines == {coffee: 1}
 
 
 async def test_a_live_hold_is_kept_and_is_the_users(
@@ -178,6 +180,24 @@ async def test_a_start_that_was_on_its_way_is_the_users(
     assert (await reserve(db, start)).status is CheckoutStatus.HELD
     assert await read_checkout(db, tenant, start.checkout_id, buyer=USER) is not None
     assert contents(await read_cart(db, tenant, USER))[:2] == ("processing", start.checkout_id)
+
+
+async def test_a_change_of_the_sessions_cart_is_wholly_the_users_or_refused(
+    db: Database, admin: shop.Connection, tenant: TenantId, coffee: ProductId
+) -> None:
+    """Thirty logins, each beside a change: what was answered as done is in the user's cart."""
+    total = 0
+    await admin.execute("UPDATE stock_items SET total = 10000")
+    for number in range(30):
+        session = await make_session(admin, tenant, f"beside-{number}")
+        changed, _ = await asyncio.gather(
+            set_quantities(db, tenant, session_key(session), {coffee: 1}),
+            adopt_session(db, tenant, session, USER),
+            return_exceptions=True,
+        )
+        assert isinstance(changed, CartView | Unauthorized)
+        total += isinstance(changed, CartView)
+    assert (await read_cart(db, tenant, USER)).lines == ({coffee: total} if total else {})
 
 
 @pytest.mark.parametrize("wish", [cancel, expire, confirm])

@@ -121,6 +121,17 @@ STATEMENTS = (
     # Which cart a checkout was started from: its end frees that cart.
     "ALTER TABLE checkouts ADD COLUMN cart_id uuid",
     "CREATE INDEX checkouts_of_cart ON checkouts (cart_id, tenant_id) WHERE cart_id IS NOT NULL AND status = 'held'",
+    # Looked up by a plain column: under row-level security an index on lower(email) is not used, as lower() is not
+    # leakproof, and each login would read all of the tenant's users.
+    """
+    ALTER TABLE users
+        ADD COLUMN username_key text GENERATED ALWAYS AS (lower(username)) STORED,
+        ADD COLUMN email_key text GENERATED ALWAYS AS (lower(email)) STORED
+    """,
+    "DROP INDEX users_username_key",
+    "DROP INDEX users_email_key",
+    "CREATE UNIQUE INDEX users_username_key ON users (username_key, tenant_id)",
+    "CREATE UNIQUE INDEX users_email_key ON users (email_key, tenant_id)",
     "ALTER TABLE products ADD COLUMN one_per_cart boolean NOT NULL DEFAULT false",
     # The highest id of a deleted product: the next free number is past it, because orders and carts still name it.
     "ALTER TABLE tenants ADD COLUMN last_product_id bigint NOT NULL DEFAULT 0",
@@ -149,6 +160,9 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("REVOKE DELETE ON products FROM holdfast_app")
     op.execute("ALTER TABLE tenants DROP COLUMN last_product_id")
+    op.execute("ALTER TABLE users DROP COLUMN username_key, DROP COLUMN email_key")
+    op.execute("CREATE UNIQUE INDEX users_username_key ON users (tenant_id, lower(username))")
+    op.execute("CREATE UNIQUE INDEX users_email_key ON users (tenant_id, lower(email))")
     op.execute("ALTER TABLE products DROP COLUMN one_per_cart")
     op.execute("ALTER TABLE checkouts DROP COLUMN cart_id")
     for table in reversed(TABLES):
