@@ -5,6 +5,7 @@ from typing import Final
 RESERVE: Final = "reserve"
 SETTLE: Final = "settle"
 EXTEND: Final = "extend"
+CHANGE_LINES: Final = "change_lines"
 VERIFY_PAYMENT: Final = "verify_payment"
 START_LATE_PAYMENT: Final = "start_late_payment"
 REFUND_PAYMENT: Final = "refund_payment"

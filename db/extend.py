@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg.rows import DictRow
@@ -10,9 +10,10 @@ from psycopg.rows import DictRow
 from db.database import Database, Statement, Transaction
 from domain.checkout import CheckoutStatus, extended_end, is_over
 from domain.messages import ExtendRequest, Settled
+from domain.naming import PAYMENT_STARTED
 
 _LOCK = """
-    SELECT status, held_at, expires_at, extension_seconds, maximum_seconds FROM checkouts
+    SELECT status, held_at, expires_at, extension_seconds, maximum_seconds, auto_extend FROM checkouts
     WHERE tenant_id = %(tenant)s AND id = %(checkout)s
     FOR UPDATE
 """
@@ -22,7 +23,7 @@ _LOOK = """
         WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND request_id = %(request)s) AS repeated
 """
 _MOVE = "UPDATE checkouts SET expires_at = %(new_end)s WHERE tenant_id = %(tenant)s AND id = %(checkout)s"
-_MOVE_LINES = """
+MOVE_LINES = """
     UPDATE checkout_lines SET expires_at = %(new_end)s
     WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND status = 'held'
 """
@@ -33,7 +34,10 @@ _NOTE = """
 
 
 async def extend(db: Database, request: ExtendRequest) -> Settled:
-    """Give a live hold more time, once per `request_id`. The answer's `remaining_ms` is 0 when the hold is over."""
+    """Give a live hold more time, once per `request_id`. The answer's `remaining_ms` is 0 when the hold is over.
+
+    With the request id PAYMENT_STARTED it is the hold that extends itself, if its tenant wanted that when it began.
+    """
     values = {"tenant": request.ref.tenant, "checkout": request.ref.checkout_id, "request": request.request_id}
 
     async def work(transaction: Transaction) -> Settled:
@@ -53,11 +57,11 @@ def _judge(
     status = CheckoutStatus(row["status"])
     if status is not CheckoutStatus.HELD or is_over(look["now"], row["expires_at"]):
         return Settled(status=status), []
-    if look["repeated"]:
-        return _held(row["expires_at"], look), []
+    if look["repeated"] or (request.request_id == PAYMENT_STARTED and not row["auto_extend"]):
+        return held_until(row["expires_at"], look["now"]), []
     new_end = _new_end(request, row, look)
     moved = {**values, "old_end": row["expires_at"], "new_end": new_end, "now": look["now"]}
-    return _held(new_end, look), [(_MOVE, moved), (_MOVE_LINES, moved), (_NOTE, moved)]
+    return held_until(new_end, look["now"]), [(_MOVE, moved), (MOVE_LINES, moved), (_NOTE, moved)]
 
 
 def _new_end(request: ExtendRequest, row: DictRow, look: DictRow) -> Any:
@@ -71,6 +75,7 @@ def _new_end(request: ExtendRequest, row: DictRow, look: DictRow) -> Any:
     )
 
 
-def _held(end: Any, look: DictRow) -> Settled:
-    remaining = end - look["now"]
+def held_until(end: datetime, now: datetime) -> Settled:
+    """What the row says of a hold with this end."""
+    remaining = end - now
     return Settled(status=CheckoutStatus.HELD, remaining_ms=max(0, -(-remaining // timedelta(milliseconds=1))))

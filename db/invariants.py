@@ -97,14 +97,16 @@ INVARIANTS = (
         "a checkout's lines stand as the checkout does",
         """SELECT c.tenant_id, c.id, c.status, l.status AS line_status FROM checkouts c
            JOIN checkout_lines l ON l.tenant_id = c.tenant_id AND l.checkout_id = c.id
-           WHERE l.status <> CASE c.status WHEN 'held' THEN 'held' WHEN 'confirmed' THEN 'sold' ELSE 'released' END
-              OR (c.status = 'held' AND l.expires_at <> c.expires_at)""",
+           WHERE l.removed_at IS NULL AND (
+               l.status <> CASE c.status WHEN 'held' THEN 'held' WHEN 'confirmed' THEN 'sold' ELSE 'released' END
+               OR (c.status = 'held' AND l.expires_at <> c.expires_at))""",
     ),
     Invariant(
         "I5",
         "a held, confirmed, cancelled or expired checkout has lines, and they add up to its total",
         """SELECT c.tenant_id, c.id, c.status, c.total, sum(l.unit_price * l.quantity) AS lines FROM checkouts c
-           LEFT JOIN checkout_lines l ON l.tenant_id = c.tenant_id AND l.checkout_id = c.id
+           LEFT JOIN checkout_lines l
+               ON l.tenant_id = c.tenant_id AND l.checkout_id = c.id AND l.removed_at IS NULL
            WHERE c.status NOT IN ('new', 'refused') GROUP BY c.tenant_id, c.id
            HAVING count(l.id) = 0 OR sum(l.unit_price * l.quantity) <> c.total - c.tax""",
     ),

@@ -36,7 +36,7 @@ async def settle(db: Database, request: SettleRequest) -> Settled:
     """
 
     async def work(transaction: Transaction) -> Settled:
-        return await _settle(transaction, request)
+        return await settle_within(transaction, request)
 
     try:
         return await db.transact(request.ref.tenant, work)
@@ -45,14 +45,15 @@ async def settle(db: Database, request: SettleRequest) -> Settled:
         return await db.transact(request.ref.tenant, work)
 
 
-async def _settle(transaction: Transaction, request: SettleRequest) -> Settled:
+async def settle_within(transaction: Transaction, request: SettleRequest, *also: Statement) -> Settled:
+    """The same in a transaction of the caller's, which this commits, with the statements `also`."""
     values = _values(request)
     locked, looked = await transaction.read((LOCK, values), (LOOK, values))
     if not locked:
         return Settled(status=None)
     seen = _Seen(request, locked[0], looked[0])
     verdict = decide(seen.situation, request.wanted, request.capture)
-    await transaction.commit(*_writes(seen, verdict))
+    await transaction.commit(*_writes(seen, verdict), *also)
     return seen.settled(verdict)
 
 

@@ -19,6 +19,8 @@ EventKey = NewType("EventKey", int)
 """An event that tickets are sold for; not a payment event, see `EventId`."""
 ZoneId = NewType("ZoneId", int)
 SeatId = NewType("SeatId", int)
+LineId = NewType("LineId", int)
+"""A line of a checkout."""
 BuyerKey = NewType("BuyerKey", str)
 """Who holds: `user:<id>`, `session:<id>` or `service:<name>`. It never contains personal data."""
 SessionId = NewType("SessionId", str)

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from domain.checkout import CheckoutStatus
-from domain.ids import BuyerKey, CheckoutId, GatewayName, OrderId, PaymentId, ProductId, SeatId, TenantId, ZoneId
+from domain.ids import (
+    BuyerKey,
+    CheckoutId,
+    GatewayName,
+    LineId,
+    OrderId,
+    PaymentId,
+    ProductId,
+    SeatId,
+    TenantId,
+    ZoneId,
+)
 
 
 @dataclass(frozen=True)
 class Line:
     """`quantity` units of one thing: a product, places in a general-admission zone, or one seat.
 
-    Exactly one of the three ids is given. Lines that name the same thing are summed before they get here.
+    Exactly one of the three ids is given. Metadata never comes here: it waits in the database.
     """
 
     product_id: ProductId | None
@@ -91,13 +102,14 @@ class Capture:
 class PaymentSignalKind(StrEnum):
     """What a payment event tells a waiting checkout."""
 
+    STARTED = "started"
     CAPTURED = "captured"
     DECLINED = "declined"
 
 
 @dataclass(frozen=True)
 class PaymentSignal:
-    """A verified payment event. A capture carries its evidence; a decline only shows."""
+    """A verified payment event. A capture carries its evidence; a decline only shows; a start may extend the hold."""
 
     kind: PaymentSignalKind
     gateway: GatewayName
@@ -154,6 +166,39 @@ class ExtendRequest:
 
 
 @dataclass(frozen=True)
+class LinesRequest:
+    """Add these lines to a live hold, or take one out of it. `request_id` makes a repeat find the first one's result.
+
+    `fingerprint`: the request's, by which the lines' metadata is found, and a reused key is seen.
+    """
+
+    ref: CheckoutRef
+    request_id: str
+    fingerprint: str
+    add: list[Line] = field(default_factory=list)
+    remove: LineId | None = None
+
+
+class LinesOutcome(StrEnum):
+    """What became of a request to change the lines. `refused`: why is in its row of checkout_changes.
+
+    `over`: there is no live hold, so nothing was written.
+    """
+
+    DONE = "done"
+    REFUSED = "refused"
+    OVER = "over"
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The outcome of a change of lines, and what the checkout's row says after it."""
+
+    outcome: LinesOutcome
+    row: Settled
+
+
+@dataclass(frozen=True)
 class ConfirmUpdate:
     """A storefront says the payment was made; with `amount` and `currency` when the webhook has already told us so."""
 
@@ -182,6 +227,16 @@ class ExtendUpdate:
 
 
 @dataclass(frozen=True)
+class LinesUpdate:
+    """A storefront adds lines to a live hold, or takes one out."""
+
+    request_id: str
+    fingerprint: str
+    add: list[Line] = field(default_factory=list)
+    remove: LineId | None = None
+
+
+@dataclass(frozen=True)
 class CancelUpdate:
     """The buyer gives the stock back."""
 
@@ -197,6 +252,8 @@ class Answer(StrEnum):
     NOT_CAPTURED = "not_captured"
     MISMATCH = "mismatch"
     LATE = "late"
+    REFUSED = "refused"
+    """Of lines: the row of the request in checkout_changes says why."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,11 @@ RESERVE_UPDATE = "reserve"
 CONFIRM_UPDATE = "confirm"
 EXTEND_UPDATE = "extend"
 CANCEL_UPDATE = "cancel"
+LINES_UPDATE = "lines"
 PAYMENT_SIGNAL = "payment"
+
+PAYMENT_STARTED = "payment-started"
+"""The request id of the one extension that a hold makes by itself. No client's: those are hexadecimal digests."""
 
 CHECKOUT_OVER = "checkout_over"
 """Type of the error with which a finished run refuses an update: the caller then reads the row."""

@@ -30,7 +30,7 @@ from domain.cart import CartStatus
 from domain.errors import MissingTenant
 from domain.gateway import PaymentEvent, PaymentStatus
 from domain.ids import CheckoutId, EventId, GatewayName, PaymentId, ProductId, TenantId, ZoneId
-from domain.messages import ExtendRequest, Line, SettleRequest, StartCheckout
+from domain.messages import ExtendRequest, Line, LinesRequest, SettleRequest, StartCheckout
 from tests.support import shop
 from tests.support.checkouts import a_capture, a_start, an_event, confirm, expire, opened
 
@@ -49,6 +49,7 @@ VALUES: dict[Any, Any] = {
     StartCheckout: START,
     SettleRequest: expire(START.ref),
     ExtendRequest: ExtendRequest(START.ref, "k"),
+    LinesRequest: LinesRequest(START.ref, "k", "f"),
     PaymentEvent: an_event(a_capture(CHECKOUT, 1)),
     StoredEvent: StoredEvent(
         GatewayName("sandbox"), EventId("e"), PaymentStatus.CAPTURED, PaymentId("p"), CHECKOUT, 1, "COP", NOW,
