@@ -66,6 +66,7 @@ def all_activities(
         checkout.reserve,
         checkout.settle,
         checkout.extend,
+        checkout.change_lines,
         payments.verify_payment,
         payments.start_late_payment,
         payments.refund_payment,

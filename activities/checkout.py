@@ -8,13 +8,14 @@ from activities import names
 from activities.errors import translated
 from db.database import Database
 from db.extend import extend
+from db.lines import change_lines
 from db.reserve import reserve
 from db.settle import settle
-from domain.messages import ExtendRequest, Settled, SettleRequest, StartCheckout, Started
+from domain.messages import Changed, ExtendRequest, LinesRequest, Settled, SettleRequest, StartCheckout, Started
 
 
 class CheckoutActivities:
-    """Reserve, settle, extend."""
+    """Reserve, settle, extend, change the lines."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -36,3 +37,9 @@ class CheckoutActivities:
     async def extend(self, request: ExtendRequest) -> Settled:
         """Give the hold more time, once per request id."""
         return await extend(self._db, request)
+
+    @activity.defn(name=names.CHANGE_LINES)
+    @translated
+    async def change_lines(self, request: LinesRequest) -> Changed:
+        """Add lines to the hold, all or nothing, or take one out, once per request id."""
+        return await change_lines(self._db, request)

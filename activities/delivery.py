@@ -31,6 +31,7 @@ from domain.naming import LATE_PAYMENT, PAYMENT_SIGNAL, checkout_workflow_id, la
 
 RPC_TIMEOUT = timedelta(seconds=3)
 """Of one call, with the SDK's own retries in it."""
+_STARTED = frozenset({PaymentStatus.CREATED, PaymentStatus.PROCESSING})
 _UNREACHABLE = (RPCError, RuntimeError, TimeoutError)
 """How a Temporal that is down shows (RuntimeError: a lazy client that cannot connect)."""
 LATE_PAYMENT_TASK_TIMEOUT = timedelta(seconds=4)
@@ -60,13 +61,15 @@ class Delivery:
         """
         if event.state is EventState.SETTLED or (event.state is EventState.DELIVERED and not again):
             return Handed.NOTHING_TO_DO
-        if event.decided or event.kind not in (PaymentStatus.CAPTURED, PaymentStatus.FAILED):
+        if event.decided or event.kind is PaymentStatus.REFUNDED:
             await mark_settled(self._db, tenant, event)
             return Handed.NOTHING_TO_DO
+        if event.kind in _STARTED:
+            return await self._tell(tenant, event, PaymentSignalKind.STARTED)
         if event.checkout_id is None or event.checkout_status in (None, CheckoutStatus.NEW):
             return Handed.UNMATCHED
         if event.kind is PaymentStatus.FAILED:
-            return await self._decline(tenant, event, event.checkout_id)
+            return await self._tell(tenant, event, PaymentSignalKind.DECLINED)
         return await self._capture(tenant, event, event.checkout_id)
 
     async def start_late_payment(self, payment: LatePayment) -> None:
@@ -89,12 +92,12 @@ class Delivery:
         except _UNREACHABLE as error:
             raise Unavailable("The workflow engine did not take the payment; it is tried again.") from error
 
-    async def _decline(self, tenant: TenantId, event: StoredEvent, checkout: CheckoutId) -> Handed:
-        """A decline decides nothing; a waiting checkout only shows it."""
+    async def _tell(self, tenant: TenantId, event: StoredEvent, kind: PaymentSignalKind) -> Handed:
+        """What decides nothing: a waiting checkout shows a decline, and may extend itself when a payment starts."""
         handed = Handed.NOTHING_TO_DO
-        if event.checkout_status is CheckoutStatus.HELD:
-            signal = PaymentSignal(PaymentSignalKind.DECLINED, event.gateway, event.payment_id)
-            if await self._signal(tenant, checkout, signal):
+        if event.checkout_id is not None and event.checkout_status is CheckoutStatus.HELD:
+            signal = PaymentSignal(kind, event.gateway, event.payment_id)
+            if await self._signal(tenant, event.checkout_id, signal):
                 handed = Handed.TO_CHECKOUT
         await mark_settled(self._db, tenant, event)
         return handed

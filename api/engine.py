@@ -1,4 +1,4 @@
-"""Writes that change a checkout go to Temporal: start, extend, confirm, cancel."""
+"""Writes that change a checkout go to Temporal: start, extend, lines, confirm, cancel."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ from domain.messages import (
     ConfirmUpdate,
     ExtendUpdate,
     Line,
+    LinesUpdate,
     StartCheckout,
     Started,
     StartStatus,
@@ -88,7 +89,12 @@ class Engine:
             raise Unavailable(_DOWN) from None
 
     async def update(
-        self, ref: CheckoutRef, name: str, key: str, update: ConfirmUpdate | ExtendUpdate | CancelUpdate, wait: float
+        self,
+        ref: CheckoutRef,
+        name: str,
+        key: str,
+        update: ConfirmUpdate | ExtendUpdate | LinesUpdate | CancelUpdate,
+        wait: float,
     ) -> Answered | None:
         """Ask the run, and wait up to `wait` seconds for its answer; None: it took the request and is still at it.
 
@@ -202,4 +208,4 @@ def _unreachable(error: BaseException) -> Exception:
 
 
 ANSWER_WAIT = timedelta(seconds=2).total_seconds()
-"""How long confirm, extend and cancel wait before they answer 202."""
+"""How long a request waits for the run: then a confirm is answered 202, the others 503."""

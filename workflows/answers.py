@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from domain.checkout import CheckoutStatus
-from domain.messages import Answer, CancelUpdate, Capture, ConfirmUpdate, ExtendUpdate, Ruling, Settled
+from domain.messages import (
+    Answer,
+    CancelUpdate,
+    Capture,
+    Changed,
+    ConfirmUpdate,
+    ExtendUpdate,
+    LinesOutcome,
+    LinesUpdate,
+    Ruling,
+    Settled,
+)
 from domain.settlement import RefundReason
 
 
@@ -23,7 +34,18 @@ def answer_to_extend(extended: Settled) -> Answer:
     return Answer.ALREADY_CONFIRMED if extended.status is CheckoutStatus.CONFIRMED else Answer.OVER
 
 
-def answer_when_over(status: CheckoutStatus | None, update: ConfirmUpdate | ExtendUpdate | CancelUpdate) -> Answer:
+def answer_to_lines(changed: Changed) -> Answer:
+    """Only a live hold changes; taking the last line out of it has cancelled it."""
+    if changed.outcome is LinesOutcome.DONE:
+        return Answer.DONE
+    if changed.outcome is LinesOutcome.REFUSED:
+        return Answer.REFUSED
+    return Answer.ALREADY_CONFIRMED if changed.row.status is CheckoutStatus.CONFIRMED else Answer.OVER
+
+
+def answer_when_over(
+    status: CheckoutStatus | None, update: ConfirmUpdate | ExtendUpdate | LinesUpdate | CancelUpdate
+) -> Answer:
     """A request that finds the checkout ended. Cancelling what is cancelled is done."""
     if status is CheckoutStatus.CONFIRMED:
         return Answer.ALREADY_CONFIRMED

@@ -23,7 +23,10 @@ from domain.messages import (
     ExtendRequest,
     ExtendUpdate,
     LatePayment,
+    LinesRequest,
+    LinesUpdate,
     PaymentSignal,
+    PaymentSignalKind,
     Ruling,
     Settled,
     SettleRequest,
@@ -39,11 +42,13 @@ from domain.naming import (
     CHECKOUT_OVER,
     CONFIRM_UPDATE,
     EXTEND_UPDATE,
+    LINES_UPDATE,
     PAYMENT_SIGNAL,
+    PAYMENT_STARTED,
     RESERVE_UPDATE,
 )
 from workflows import policies, steps
-from workflows.answers import answer_to_confirm, answer_to_extend, answer_when_over
+from workflows.answers import answer_to_confirm, answer_to_extend, answer_to_lines, answer_when_over
 from workflows.details import describe
 from workflows.requests import Request
 
@@ -63,6 +68,8 @@ class CheckoutWorkflow:
         self._captures: list[Capture] = []
         self._requests: list[Request] = []
         self._declined = 0
+        self._payment_started = False
+        self._extended_itself = False
         self._asking_gateway = 0
         self._cancel_run = False
         self._closing = False
@@ -90,6 +97,8 @@ class CheckoutWorkflow:
         """A verified payment event. A decline shows and changes nothing, least of all the end."""
         if signal.capture is not None:
             self._captures.append(signal.capture)
+        elif signal.kind is PaymentSignalKind.STARTED:
+            self._payment_started = True
         else:
             self._declined += 1
             self._show()
@@ -116,6 +125,11 @@ class CheckoutWorkflow:
         """The storefront asks for more time."""
         return await self._ask_run(update)
 
+    @workflow.update(name=LINES_UPDATE)
+    async def lines(self, update: LinesUpdate) -> Answered:
+        """The storefront adds lines, or takes one out."""
+        return await self._ask_run(update)
+
     @workflow.update(name=CANCEL_UPDATE)
     async def cancel(self, update: CancelUpdate) -> Answered:
         """The buyer gives the stock back."""
@@ -127,6 +141,10 @@ class CheckoutWorkflow:
 
     @extend.validator
     def _extend_in_time(self, update: ExtendUpdate) -> None:  # noqa: ARG002  # the SDK hands it over
+        self._refuse_when_closing()
+
+    @lines.validator
+    def _lines_in_time(self, update: LinesUpdate) -> None:  # noqa: ARG002  # the SDK hands it over
         self._refuse_when_closing()
 
     @cancel.validator
@@ -163,6 +181,9 @@ class CheckoutWorkflow:
             await self._answer(self._requests.pop(0))
         elif self._cancel_run:
             self._obey(await self._settle(Wanted.CANCEL))
+        elif self._may_extend_itself:
+            self._extended_itself = True
+            self._obey(await self._shielded(steps.extend(ExtendRequest(self._ref, PAYMENT_STARTED))))
         else:
             self._obey(await self._settle(Wanted.EXPIRE))
 
@@ -197,6 +218,11 @@ class CheckoutWorkflow:
             extended = await self._shielded(steps.extend(extend))
             self._obey(extended)
             answer = answer_to_extend(extended)
+        elif isinstance(update, LinesUpdate):
+            lines = LinesRequest(self._ref, update.request_id, update.fingerprint, update.add, update.remove)
+            changed = await self._shielded(steps.change_lines(lines))
+            self._obey(changed.row)
+            answer = answer_to_lines(changed)
         else:
             self._obey(await self._settle(Wanted.CANCEL))
             answer = answer_when_over(self._settled.status, update)
@@ -216,8 +242,12 @@ class CheckoutWorkflow:
         return bool(self._captures or self._requests)
 
     @property
+    def _may_extend_itself(self) -> bool:
+        return self._payment_started and not self._extended_itself
+
+    @property
     def _news(self) -> bool:
-        return self._to_answer or self._cancel_run
+        return self._to_answer or self._cancel_run or self._may_extend_itself
 
     @property
     def _held(self) -> bool:

@@ -13,8 +13,10 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError,
 
 from activities import names
 from domain.messages import (
+    Changed,
     ExtendRequest,
     LatePayment,
+    LinesRequest,
     Refunded,
     RefundRequest,
     Settled,
@@ -25,6 +27,7 @@ from domain.messages import (
     VerifyPayment,
     Wanted,
 )
+from domain.naming import PAYMENT_STARTED
 from workflows import policies
 from workflows.details import units
 
@@ -50,7 +53,14 @@ async def settle(request: SettleRequest) -> Settled:
 
 async def extend(request: ExtendRequest) -> Settled:
     """Move the end of the hold."""
-    return await _database_step(names.EXTEND, request, Settled, "Extend the hold")
+    why = "A payment has started: extend the hold once" if request.request_id == PAYMENT_STARTED else "Extend the hold"
+    return await _database_step(names.EXTEND, request, Settled, why)
+
+
+async def change_lines(request: LinesRequest) -> Changed:
+    """Add lines to the hold, all or nothing, or take one out."""
+    what = f"Hold {units(request.add)} more, all or nothing" if request.add else f"Take line {request.remove} out"
+    return await _database_step(names.CHANGE_LINES, request, Changed, what)
 
 
 async def start_late_payment(payment: LatePayment) -> None:
