@@ -147,6 +147,30 @@ class ProductHeld(Conflict):
     code, title = "product_held", "The product is held"
 
 
+class EventExists(Conflict):
+    """There is an event with the id that was chosen for a new one."""
+
+    code, title = "event_exists", "The event exists already"
+
+
+class ZoneExists(Conflict):
+    """There is a zone with the id that was chosen for a new one."""
+
+    code, title = "zone_exists", "The zone exists already"
+
+
+class ZoneCommitted(Conflict):
+    """Tickets of the zone are held (`reserved`) or `sold`: it cannot be withdrawn from sale."""
+
+    code, title = "zone_committed", "Tickets of the zone are held or sold"
+
+
+class SeatsCommitted(Conflict):
+    """Some of the seats are held or sold (`held`, `sold`: their ids): none was blocked."""
+
+    code, title = "seats_committed", "Seats are held or sold"
+
+
 class TotalBelowCommitted(Conflict):
     """A stock total below what is `reserved` and `sold`."""
 
