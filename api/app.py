@@ -28,6 +28,7 @@ from api.openapi import DESCRIPTION, TAGS, HoldfastAPI, installed_version
 from api.passwords import Passwords
 from api.revocations import Revocations
 from api.routes import (
+    admin_events,
     admin_products,
     admin_tenant,
     auth,
@@ -75,6 +76,7 @@ def create_app(settings: Settings | None = None, *, client: Client | None = None
         products,
         events,
         admin_products,
+        admin_events,
         admin_tenant,
         cart,
         checkouts,

@@ -15,6 +15,7 @@ TAGS = [
     {"name": "auth", "description": "Access tokens."},
     {"name": "catalogue", "description": "Products, prices and stock."},
     {"name": "events", "description": "Events, their zones and seats, and what is available."},
+    {"name": "event administration", "description": "For a tenant's administrators."},
     {"name": "catalogue administration", "description": "For a tenant's administrators."},
     {"name": "tenant administration", "description": "A tenant's settings and secrets, for its administrators."},
     {"name": "cart", "description": "Product ids and quantities, priced anew at each read."},

@@ -27,16 +27,13 @@ from db.catalogue_admin_sql import (
     UPDATE,
 )
 from db.database import Database, Statement, Transaction
-from db.overdue import overdue_on
-from db.settle import settle
+from db.past_overdue import past_overdue_holds
 from domain.catalogue import require_offer_below_price
 from domain.errors import NotFound, ProductExists, ProductHeld, TotalBelowCommitted
 from domain.ids import Actor, ProductId, TenantId
-from domain.messages import CheckoutRef, Line, SettleRequest, Wanted
+from domain.messages import Line
 
 T = TypeVar("T")
-MAX_ROUNDS = 3
-"""Tries to free overdue holds before a refusal stands. Each round frees what the one before found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,17 +177,7 @@ async def _lock(transaction: Transaction, tenant: TenantId, product: ProductId) 
 async def _past_overdue_holds(
     db: Database, tenant: TenantId, product: ProductId, work: Callable[[Transaction], Awaitable[T]]
 ) -> T:
-    """Run `work`; when holds are in its way, end those that are past their end, and run it again."""
-    for _ in range(MAX_ROUNDS):
-        try:
-            return await db.transact(tenant, work)
-        except (ProductHeld, TotalBelowCommitted):
-            overdue = await overdue_on(db, tenant, [Line(product, 1)])
-            if not overdue:
-                raise
-            for checkout in overdue:
-                await settle(db, SettleRequest(CheckoutRef(tenant, checkout), Wanted.EXPIRE))
-    return await db.transact(tenant, work)
+    return await past_overdue_holds(db, tenant, [Line(product, 1)], work, ProductHeld, TotalBelowCommitted)
 
 
 def _offending(changes: ProductChanges) -> str:

@@ -140,6 +140,15 @@ VISITS: dict[str, Visit] = {
     "listEvents": Visit(ANYONE, query=lambda world: {"after": world.venue.event - 1}),
     "listZones": Visit(ANYONE),
     "listSeats": Visit(ANYONE),
+    "createEvent": Visit(ADMIN, body=lambda _: {"name": "Opera"}),
+    "listAdminEvents": Visit(ADMIN, query=lambda world: {"after": world.venue.event - 1}),
+    "changeEvent": Visit(ADMIN, body=lambda _: {"venue": "Park"}),
+    "createZone": Visit(
+        ADMIN, body=lambda _: {"name": "Box", "kind": "numbered", "price": 5, "rows": [{"row": "A", "from": 1, "to": 2}]}
+    ),
+    "changeZone": Visit(ADMIN, body=lambda _: {"price": 7}),
+    "blockSeats": Visit(ADMIN, body=lambda world: {"seat_ids": world.venue.seats[:2]}),
+    "unblockSeats": Visit(ADMIN, body=lambda world: {"seat_ids": world.venue.seats}),
     "createProduct": Visit(ADMIN, body=lambda _: {"name": "Tea", "price": 5}),
     "listAdminProducts": Visit(ADMIN, query=a_page),
     "getAdminProduct": Visit(ADMIN),
