@@ -57,6 +57,13 @@ class StartIn(StrictModel):
         default=None, ge=0, le=MAX_AMOUNT, description="Refuse (409 `price_changed`) if the total is another."
     )
 
+    @model_validator(mode="after")
+    def _lines_are_given_or_left_out(self) -> StartIn:
+        # A client that lost its lines on the way must not hold a cart in their place.
+        if self.lines is None and "lines" in self.model_fields_set:
+            raise ValueError("lines is null: leave it out to start from the cart")
+        return self
+
 
 class ExtendIn(StrictModel):
     """How much more time."""

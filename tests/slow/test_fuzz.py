@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import uuid
 from collections import Counter
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from api.tokens import Scope
 from tests.support import shop
 from tests.support.fleet import Fleet
 from tests.support.hostile import BAD_JSON, INVALID, MARK
@@ -113,17 +115,17 @@ def fuzz(operation: Any, mode: GenerationMode, examples: int, fuzzer: Fuzzer) ->
 
 
 async def some_things(fleet: Fleet) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """(ids that exist, by the names of path parameters; a buyer's token)."""
+    """(ids that exist, by the names of path parameters; a token that is a buyer's and an administrator's)."""
     async with shop.connect(fleet.admin_url) as admin:
         products = [await shop.make_product(admin, DEMO, stock=100_000) for _ in range(3)]
-    buyer = fleet.buyer(DEMO, "fuzz")
+    buyer = fleet.buyer(DEMO, "fuzz", Scope.BUYER, Scope.ADMIN, Scope.OPERATOR)
     checkouts = [await buyer.hold((products[0], 1)) for _ in range(8)]
     made = await fleet.gateway.create(DEMO, checkouts[0]["id"], checkouts[0]["total"], "COP")
     await fleet.gateway.pay(made["id"])
     sold = await buyer.until(checkouts[0]["id"], "confirmed")
     ids = [checkout["id"] for checkout in checkouts]
-    known = {"checkout_id": ids, "order_id": [sold["order_id"]], "product_id": ["1", "2", "3"]}
-    return {**known, "tenant": ["demo"], "gateway": ["sandbox"]}, dict(buyer.headers)
+    known = {"checkout_id": ids, "order_id": [sold["order_id"]] * 2, "product_id": ["1", "2", "3"]}
+    return {**known, "tenant": ["demo"] * 2, "gateway": ["sandbox"] * 2}, dict(buyer.headers)
 
 
 HOSTILE_STARTS: dict[str, bytes] = {
@@ -138,6 +140,9 @@ HOSTILE_STARTS: dict[str, bytes] = {
     "2 to the 63": b'{"lines":[{"product_id":9223372036854775808}]}',
     "a list as a quantity": b'{"lines":[{"product_id":1,"quantity":[1]}]}',
     "no lines": b'{"lines":[]}',
+    "null for lines": b'{"lines":null}',
+    "two things in a line": b'{"lines":[{"product_id":1,"seat_id":1}]}',
+    "two of one seat": b'{"lines":[{"seat_id":1,"quantity":2}]}',
     "lines that are no list": b'{"lines":{"product_id":1}}',
     "101 lines": b'{"lines":[' + b",".join([b'{"product_id":1}'] * 101) + b"]}",
     "a price": b'{"lines":[{"product_id":1,"unit_price":1}]}',
@@ -161,40 +166,40 @@ HOSTILE_CONFIRMS: dict[str, bytes] = {
     "a gateway with capitals": b'{"payment_id":"a","gateway":"SANDBOX"}',
     "an amount": b'{"payment_id":"a","amount":1}',
 }
-HARMLESS_WHERE_A_BODY_IS_OPTIONAL = {"null", "nothing"}
+HARMLESS_SOMEWHERE = {"nothing": "everything in it is optional", "null": "the whole body is"}
 
 
 async def test_hostile_json_is_a_4xx_on_every_route_that_takes_a_body(fleet: Fleet) -> None:
     known, token = await some_things(fleet)
     routes = [
-        (path, "required" in operation["requestBody"])
+        (method.upper(), path, "required" in operation["requestBody"])
         for path, item in fleet.contract.document["paths"].items()
-        for operation in item.values()
-        if "requestBody" in operation
+        for method, operation in item.items()
+        if "application/json" in operation.get("requestBody", {}).get("content", {})
     ]
-    assert len(routes) >= 5
-    for template, required in routes:
-        path = template.replace("{checkout_id}", known["checkout_id"][1])
-        for wanted, bodies in (({400}, BAD_JSON), ({422}, INVALID)):
-            for name, body in bodies.items():
-                if wanted == {422} and not required and name in HARMLESS_WHERE_A_BODY_IS_OPTIONAL:
-                    continue
-                await refused(fleet.http, path, name, body, token, wanted)
+    assert len(routes) >= 13
+    for method, template, required in routes:
+        path = re.sub(r"\{(\w+)\}", lambda match: known.get(match.group(1), ["1", "1"])[1], template)
+        for name, body in BAD_JSON.items():
+            await refused(fleet.http, method, path, name, body, token, {400})
+        for name, body in INVALID.items():
+            if name not in HARMLESS_SOMEWHERE or (name == "null" and required):
+                await refused(fleet.http, method, path, name, body, token, {422})
     for name, body in HOSTILE_STARTS.items():
-        await refused(fleet.http, "/v1/checkouts", name, body, token, {400, 422})
+        await refused(fleet.http, "POST", "/v1/checkouts", name, body, token, {400, 422})
     for name, body in HOSTILE_CONFIRMS.items():
-        await refused(fleet.http, f"/v1/checkouts/{known['checkout_id'][1]}/confirm", name, body, token, {422})
+        await refused(fleet.http, "POST", f"/v1/checkouts/{known['checkout_id'][1]}/confirm", name, body, token, {422})
     answer = await fleet.http.get(f"/v1/checkouts/{known['checkout_id'][1]}", headers=token)
     assert answer.json()["status"] == "held", "nothing hostile had an effect"
     await fleet.end_well(30)
 
 
 async def refused(
-    http: httpx.AsyncClient, path: str, name: str, body: bytes, token: dict[str, str], wanted: set[int]
+    http: httpx.AsyncClient, method: str, path: str, name: str, body: bytes, token: dict[str, str], wanted: set[int]
 ) -> None:
     headers = {**token, **JSON, "idempotency-key": uuid.uuid4().hex}
-    answer = await http.post(path, content=body, headers=headers)
-    assert answer.status_code in wanted, f"{path}, {name}: {answer.status_code} {answer.text[:300]}"
+    answer = await http.request(method, path, content=body, headers=headers)
+    assert answer.status_code in wanted, f"{method} {path}, {name}: {answer.status_code} {answer.text[:300]}"
     assert answer.headers["content-type"] == "application/problem+json", name
     assert answer.json()["request_id"]
     assert MARK not in answer.text, name

@@ -91,10 +91,10 @@ class Fleet:
     def admin_url(self) -> str:
         return self.settings.admin_url
 
-    def buyer(self, tenant: TenantId, subject: str | None = None) -> Buyer:
+    def buyer(self, tenant: TenantId, subject: str | None = None, *scopes: Scope) -> Buyer:
         """A buyer with a token that outlives the test."""
         subject = subject or uuid.uuid4().hex[:12]
-        token = tokens_from(self.settings).issue(tenant, subject, [Scope.BUYER], 3600)
+        token = tokens_from(self.settings).issue(tenant, subject, scopes or [Scope.BUYER], 3600)
         return Buyer(self.http, tenant, subject, {"authorization": f"Bearer {token}"})
 
     async def end_well(self, seconds: float) -> None:
