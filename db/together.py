@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from db.database import Database, Transaction
+from db.database import Database, Transaction, require_tenant
 from db.together_sql import FREE_AT, FRONT, LOCK_FREE, NUMBERED, WAIT, WHOLE
 from domain.adjacency import MAX_TOGETHER, Block, Place, Run, blocks, largest, without
 from domain.ids import SeatId, TenantId, ZoneId
@@ -63,8 +63,9 @@ class _Seen:
     """Whether these are all free seats of the zone."""
 
 
-async def numbered_zones(db: Database, tenant: TenantId, lines: Iterable[Line]) -> set[ZoneId]:
+async def numbered_zones(db: Database, tenant: TenantId, lines: Sequence[Line]) -> set[ZoneId]:
     """Which of the lines' zones have numbered seats, that must be picked before they can be reserved."""
+    require_tenant(tenant)
     zones = [line.zone_id for line in lines if line.zone_id is not None and line.seat_id is None]
     if not zones:
         return set()

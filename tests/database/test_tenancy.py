@@ -20,16 +20,18 @@ import db as db_package
 from db.audit_reading import AuditFilter
 from db.catalogue_admin import NewProduct, ProductChanges
 from db.database import Database, UnsafeConnection, _refuse_unsafe, app_conninfo
+from db.event_admin import EventChanges, NewEvent
 from db.inbox import EventState, StoredEvent, record_event
 from db.keyring import KeyRing
 from db.logins import LoginId, NewLogin
 from db.refunds import Owed
 from db.reserve import reserve
 from db.settle import settle
+from db.zone_admin import NewZone, ZoneChanges
 from domain.cart import CartStatus
 from domain.errors import MissingTenant
 from domain.gateway import PaymentEvent, PaymentStatus
-from domain.ids import CheckoutId, EventId, GatewayName, PaymentId, ProductId, TenantId, ZoneId
+from domain.ids import CheckoutId, EventId, GatewayName, PaymentId, ProductId, SeatId, TenantId, ZoneId
 from domain.messages import ExtendRequest, Line, LinesRequest, SettleRequest, StartCheckout
 from tests.support import shop
 from tests.support.checkouts import a_capture, a_start, an_event, confirm, expire, opened
@@ -61,6 +63,12 @@ VALUES: dict[Any, Any] = {
     Sequence[Line]: [Line(ProductId(1), 1)],
     Sequence[ProductId]: [ProductId(1)],
     Sequence[ZoneId]: [ZoneId(1)],
+    Sequence[SeatId]: [SeatId(1)],
+    NewEvent: NewEvent("x"),
+    EventChanges: EventChanges(),
+    NewZone: NewZone("x", 1),
+    ZoneChanges: ZoneChanges(),
+    bool: True,
     Mapping[ProductId, int]: {ProductId(1): 1},
     Mapping[str, Any]: {},
     KeyRing: KeyRing([("k", bytes(32))]),

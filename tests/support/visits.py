@@ -144,7 +144,8 @@ VISITS: dict[str, Visit] = {
     "listAdminEvents": Visit(ADMIN, query=lambda world: {"after": world.venue.event - 1}),
     "changeEvent": Visit(ADMIN, body=lambda _: {"venue": "Park"}),
     "createZone": Visit(
-        ADMIN, body=lambda _: {"name": "Box", "kind": "numbered", "price": 5, "rows": [{"row": "A", "from": 1, "to": 2}]}
+        ADMIN,
+        body=lambda _: {"name": "Box", "kind": "numbered", "price": 5, "rows": [{"row": "A", "from": 1, "to": 2}]},
     ),
     "changeZone": Visit(ADMIN, body=lambda _: {"price": 7}),
     "blockSeats": Visit(ADMIN, body=lambda world: {"seat_ids": world.venue.seats[:2]}),
