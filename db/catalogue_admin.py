@@ -177,7 +177,7 @@ async def _lock(transaction: Transaction, tenant: TenantId, product: ProductId) 
 async def _past_overdue_holds(
     db: Database, tenant: TenantId, product: ProductId, work: Callable[[Transaction], Awaitable[T]]
 ) -> T:
-    return await past_overdue_holds(db, tenant, [Line(product, 1)], work, ProductHeld, TotalBelowCommitted)
+    return await past_overdue_holds(db, tenant, [Line(product, 1)], work, (ProductHeld, TotalBelowCommitted))
 
 
 def _offending(changes: ProductChanges) -> str:

@@ -22,7 +22,7 @@ async def past_overdue_holds(
     tenant: TenantId,
     lines: Sequence[Line],
     work: Callable[[Transaction], Awaitable[T]],
-    *refusals: type[Conflict],
+    refusals: tuple[type[Conflict], ...],
 ) -> T:
     """Run `work`; when it is refused so, end the holds on these things that are past their end, and run it again."""
     for _ in range(MAX_ROUNDS):

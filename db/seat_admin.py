@@ -43,7 +43,7 @@ async def set_blocked(
         return changed
 
     lines = [Line(None, 1, seat_id=seat) for seat in seats]
-    return await past_overdue_holds(db, tenant, lines, work, SeatsCommitted)
+    return await past_overdue_holds(db, tenant, lines, work, (SeatsCommitted,))
 
 
 def _require_known(asked: Sequence[SeatId], known: set[SeatId]) -> None:

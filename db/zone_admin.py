@@ -107,12 +107,12 @@ async def change_zone(db: Database, tenant: TenantId, actor: Actor, zone: ZoneId
     change = _Change(tenant, actor, zone, changes)
     lines = [Line(None, 1, zone_id=zone)]
     refusals = TotalBelowCommitted, ZoneCommitted
-    changed = await past_overdue_holds(db, tenant, lines, change.work, *refusals)
+    changed = await past_overdue_holds(db, tenant, lines, change.work, refusals)
     if change.withdraws:
         # A reserve that began before may hold tickets of it yet: then the zone goes back on sale.
         await until_older_ones_end(db, tenant)
         try:
-            await past_overdue_holds(db, tenant, lines, change.require_uncommitted, *refusals)
+            await past_overdue_holds(db, tenant, lines, change.require_uncommitted, refusals)
         except ZoneCommitted:
             await db.transact(tenant, _Change(tenant, actor, zone, {"on_sale": True}).work)
             raise

@@ -7,7 +7,7 @@ import inspect
 import pkgutil
 import types
 import typing
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,17 +19,20 @@ from psycopg.rows import DictRow, dict_row
 import db as db_package
 from db.audit_reading import AuditFilter
 from db.catalogue_admin import NewProduct, ProductChanges
-from db.database import Database, UnsafeConnection, _refuse_unsafe, app_conninfo
+from db.database import Database, Transaction, UnsafeConnection, _refuse_unsafe, app_conninfo
 from db.event_admin import EventChanges, NewEvent
 from db.inbox import EventState, StoredEvent, record_event
 from db.keyring import KeyRing
 from db.logins import LoginId, NewLogin
 from db.refunds import Owed
+from db.past_overdue import T
 from db.reserve import reserve
+from db.reserve_together import Statements
 from db.settle import settle
 from db.zone_admin import NewZone, ZoneChanges
 from domain.cart import CartStatus
-from domain.errors import MissingTenant
+from domain.adjacency import Place
+from domain.errors import Conflict, MissingTenant
 from domain.gateway import PaymentEvent, PaymentStatus
 from domain.ids import CheckoutId, EventId, GatewayName, PaymentId, ProductId, SeatId, TenantId, ZoneId
 from domain.messages import ExtendRequest, Line, LinesRequest, SettleRequest, StartCheckout
@@ -69,6 +72,12 @@ VALUES: dict[Any, Any] = {
     NewZone: NewZone("x", 1),
     ZoneChanges: ZoneChanges(),
     bool: True,
+    set[ZoneId]: {ZoneId(1)},
+    Sequence[Place]: [(1, 1)],
+    Statements: lambda _start, _final: [],
+    Callable[[], Awaitable[bool]]: None,
+    Callable[[Transaction], Awaitable[T]]: None,
+    tuple[type[Conflict], ...]: (),
     Mapping[ProductId, int]: {ProductId(1): 1},
     Mapping[str, Any]: {},
     KeyRing: KeyRing([("k", bytes(32))]),
