@@ -19,19 +19,19 @@ from psycopg.rows import DictRow, dict_row
 import db as db_package
 from db.audit_reading import AuditFilter
 from db.catalogue_admin import NewProduct, ProductChanges
-from db.database import Database, Transaction, UnsafeConnection, _refuse_unsafe, app_conninfo
+from db.database import Database, UnsafeConnection, _refuse_unsafe, app_conninfo
 from db.event_admin import EventChanges, NewEvent
 from db.inbox import EventState, StoredEvent, record_event
 from db.keyring import KeyRing
 from db.logins import LoginId, NewLogin
+from db.past_overdue import past_overdue_holds
 from db.refunds import Owed
-from db.past_overdue import T
 from db.reserve import reserve
 from db.reserve_together import Statements
 from db.settle import settle
 from db.zone_admin import NewZone, ZoneChanges
-from domain.cart import CartStatus
 from domain.adjacency import Place
+from domain.cart import CartStatus
 from domain.errors import Conflict, MissingTenant
 from domain.gateway import PaymentEvent, PaymentStatus
 from domain.ids import CheckoutId, EventId, GatewayName, PaymentId, ProductId, SeatId, TenantId, ZoneId
@@ -76,7 +76,7 @@ VALUES: dict[Any, Any] = {
     Sequence[Place]: [(1, 1)],
     Statements: lambda _start, _final: [],
     Callable[[], Awaitable[bool]]: None,
-    Callable[[Transaction], Awaitable[T]]: None,
+    typing.get_type_hints(past_overdue_holds)["work"]: None,
     tuple[type[Conflict], ...]: (),
     Mapping[ProductId, int]: {ProductId(1): 1},
     Mapping[str, Any]: {},
