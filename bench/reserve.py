@@ -26,6 +26,7 @@ _VALUES = {
     "expected_total": "NULL",
     "final": "false",
     "together": "NULL",
+    "origins": "NULL",
 }
 _RANDOM = """\\set item random(1, {items})
 \\set a random(0, 4611686018427387903)

@@ -9,10 +9,10 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from db.asked import asked_values
+from db.asked import Asked, asked_values, by_ids
 from db.database import Statement, Transaction
 from db.extend import MOVE_LINES, held_until
-from db.lines_seen import Asked, Seen, by_ids
+from db.lines_seen import Seen
 from db.lines_sql import (
     ADD_LINES,
     CHANGE_CHECKOUT,

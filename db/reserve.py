@@ -51,7 +51,8 @@ def _statements(start: StartCheckout, *, final: bool, guard: str) -> list[Statem
     values = _values(start, final=final)
     by_cart = [LOCK_CART, REFUSE_BY_CART] if start.from_cart else []
     anything = any(line.product_id is None for line in start.lines)
-    hold = reserve_statement(guard, from_cart=start.from_cart, anything=anything)
+    repeated = len(summed(start.lines)) < len(start.lines)
+    hold = reserve_statement(guard, from_cart=start.from_cart, anything=anything, repeated=repeated)
     return [(sql, values) for sql in (OPEN, LOCK_COUNTERS, *by_cart, hold, OUTCOME)]
 
 
@@ -64,7 +65,8 @@ def _values(start: StartCheckout, *, final: bool) -> dict[str, Any]:
         "address": start.address,
         "fingerprint": start.fingerprint,
         "deadline": start.deadline,
-        **asked_values(summed(start.lines)),
+        **asked_values(start.lines),
+        "origins": None,
         "expected_total": start.expected_total,
         "final": final,
         "together": None,

@@ -11,11 +11,12 @@ from db.limits_sql import COUNT, hit_statement, refusal, subjects_of
 OPEN = f"""
     WITH opened AS (
         INSERT INTO checkouts (tenant_id, id, buyer_key, address_key, fingerprint, status, currency,
-                               hold_seconds, extension_seconds, maximum_seconds)
+                               hold_seconds, extension_seconds, maximum_seconds, auto_extend)
         SELECT id, %(checkout)s, coalesce((
                    SELECT user_key FROM sessions WHERE tenant_id = %(tenant)s AND sessions.id = %(session)s
                    FOR SHARE), %(buyer)s),
-               %(address)s, %(fingerprint)s, 'new', currency, hold_seconds, extension_seconds, maximum_seconds
+               %(address)s, %(fingerprint)s, 'new', currency, hold_seconds, extension_seconds, maximum_seconds,
+               auto_extend
         FROM tenants WHERE id = %(tenant)s AND clock_timestamp() < %(deadline)s
         ON CONFLICT DO NOTHING RETURNING buyer_key, address_key
     )
@@ -41,8 +42,8 @@ LOCK_ITEMS = """
     ORDER BY id FOR NO KEY UPDATE
 """
 
-# The checkout remembers which cart was locked: one that somebody makes in the next moment is not it. The cart's lines are
-# read by a statement after this one, whose snapshot is younger than the wait for the lock: what is reserved is the
+# The checkout remembers which cart was locked: one that somebody makes in the next moment is not it. The cart's lines
+# are read by a statement after this one, whose snapshot is younger than the wait for the lock: what is reserved is the
 # whole cart as it is then.
 LOCK_CART = """
     UPDATE checkouts c SET cart_id = (
@@ -92,6 +93,8 @@ _CLAIM_CART = """, claimed AS (
 # statement's older snapshot of the row: units given back while we waited for the lock would look oversold (measured).
 # A shortage that an overdue hold stands behind is not decided here: the row stays `new` and the caller frees first. So
 # it is with seats that are still to be picked; what became of that is in `together`, by zone, when it is final.
+# `wanted` is what all lines of one thing ask for. A line's metadata waits under its place in the request: its position,
+# unless `origins` says another, as where several seats came of one line.
 _RESERVE = """
     WITH mine AS MATERIALIZED (
         SELECT c.id, c.buyer_key, c.address_key, c.cart_id, c.hold_seconds, {subjects} AS subjects,
@@ -108,7 +111,7 @@ _RESERVE = """
     ), judged AS MATERIALIZED (
         SELECT asked.*, locked.total, locked.reserved, locked.sold, coalesce(locked.free, 0) AS free,
                fault IS NULL AND {guard} AS fits
-        FROM asked LEFT JOIN locked ON locked.id = asked.stock_item_id
+        FROM (SELECT asked.*, {wanted} AS wanted FROM asked) asked LEFT JOIN locked ON locked.id = asked.stock_item_id
     ), verdict AS MATERIALIZED (
         SELECT bool_and(fits) AS fits, clock_timestamp() AS at,
                coalesce(sum(list_price * quantity), 0)::bigint AS subtotal,
@@ -137,14 +140,17 @@ _RESERVE = """
                 AND NOT EXISTS (SELECT FROM judged WHERE fault = 'numbered')
             END
     ), {count}, taken AS (
-        UPDATE stock_items s SET total = judged.total, reserved = judged.reserved + judged.quantity, sold = judged.sold
+        UPDATE stock_items s SET total = judged.total, reserved = judged.reserved + judged.wanted, sold = judged.sold
         FROM judged, decision
         WHERE decision.held AND s.tenant_id = %(tenant)s AND s.id = judged.stock_item_id
     ), lines AS (
         INSERT INTO checkout_lines (tenant_id, checkout_id, position, stock_item_id, product_id, zone_id, seat_id,
-                                    quantity, list_price, unit_price, locked_at, expires_at)
+                                    quantity, list_price, unit_price, locked_at, expires_at, metadata)
         SELECT %(tenant)s, %(checkout)s, position, stock_item_id, product_id, zone_id, seat_id,
-               quantity, list_price, unit_price, at, ends
+               quantity, list_price, unit_price, at, ends, (
+                   SELECT metadata FROM line_metadata
+                   WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND fingerprint = %(fingerprint)s
+               ) -> coalesce((%(origins)s::integer[])[position], position)::text
         FROM judged, decision WHERE decision.held ORDER BY position
     ){claim}
     UPDATE checkouts c SET
@@ -161,18 +167,19 @@ _RESERVE = """
                 SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
                     'product_id', product_id, 'zone_id', zone_id, 'seat_id', seat_id
                 )) || jsonb_build_object(
-                    'requested', quantity, 'available', free, 'reason', coalesce(fault, 'sold_out'),
+                    'requested', wanted, 'available', free, 'reason', coalesce(fault, 'sold_out'),
                     'free_at', (SELECT min(l.expires_at) FROM checkout_lines l
                                 WHERE l.tenant_id = %(tenant)s AND l.stock_item_id = judged.stock_item_id
                                   AND l.status = 'held' AND l.expires_at > at)
                 ) || CASE WHEN fault = 'numbered' THEN coalesce(%(together)s::jsonb -> zone_id::text, '{}')
                           ELSE '{}' END ORDER BY position)
-                FROM judged WHERE NOT judged.fits))
+                FROM (SELECT DISTINCT ON (product_id, zone_id, seat_id) * FROM judged WHERE NOT fits
+                      ORDER BY product_id, zone_id, seat_id, position) judged))
         END
     FROM decision d
     WHERE c.tenant_id = %(tenant)s AND c.id = %(checkout)s
 """
-GUARD = "coalesce(locked.free, 0) >= asked.quantity"
+GUARD = "coalesce(locked.free, 0) >= asked.wanted"
 """The comparison that prevents overselling; a test takes it away to show that the race test would see it missing."""
 
 OUTCOME = """
@@ -182,12 +189,19 @@ OUTCOME = """
 """
 
 
-def reserve_statement(guard: str = GUARD, *, from_cart: bool = False, anything: bool = False) -> str:
-    """The statement that holds the lines of the start (`anything`: not only of products), or of the cart."""
+_WANTED_BY_ALL = "sum(quantity) OVER (PARTITION BY product_id, zone_id, seat_id)::integer"
+
+
+def reserve_statement(
+    guard: str = GUARD, *, from_cart: bool = False, anything: bool = False, repeated: bool = False
+) -> str:
+    """The statement that holds the lines of the start (`anything`: not only of products; `repeated`: several of one
+    thing), or of the cart."""
     lines = ANYTHING if anything else PRODUCTS
     parts = {
         "{guard}": guard,
         "{asked}": asked_statement(f"mine CROSS JOIN {_LINES_OF_CART if from_cart else lines}", anything=anything),
+        "{wanted}": _WANTED_BY_ALL if repeated else "quantity",
         "{cart}": _CART if from_cart else "",
         "{claim}": _CLAIM_CART if from_cart else "",
         "{cart_id}": "(SELECT id FROM cart)" if from_cart else "NULL::uuid",

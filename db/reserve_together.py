@@ -7,18 +7,18 @@ together, whoever has such seats locked is waited for once, outside of it, and t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from psycopg.types.json import Jsonb
 
-from db.asked import asked_values, summed
+from db.asked import Asked, asked_values, by_ids, summed
 from db.database import Database, Rows, Statement, Transaction
 from db.reserve_sql import LOCK_ITEMS, LOCK_NEW
 from db.together import NotTogether, Picked, pick_together, wait_for
 from domain.checkout import CheckoutStatus
 from domain.ids import SeatId, ZoneId
-from domain.messages import Line, StartCheckout
+from domain.messages import StartCheckout
 
 MAX_ROUNDS = 4
 """Tries before a refusal stands: one after waiting, and as many as the ordinary reserve frees overdue holds."""
@@ -99,16 +99,12 @@ class _Attempt:
 
     def _hold(self, picked: Mapping[ZoneId, Picked | NotTogether]) -> list[Statement]:
         """The ordinary reserve, with the picked seats by their ids in the places of their lines."""
-        lines = [each for line in summed(self.start.lines) for each in _by_ids(line, picked)]
-        *_, (hold, values), outcome = self.statements(replace(self.start, lines=lines), self.final)
+        seats: dict[ZoneId | None, Iterator[SeatId]] = {
+            zone: iter(found.seats) for zone, found in picked.items() if isinstance(found, Picked)
+        }
+        asked = [each for place, line in enumerate(self.start.lines, 1) for each in by_ids(Asked(line, place), seats)]
+        by_id = replace(self.start, lines=[each.line for each in asked])
+        *_, (hold, values), outcome = self.statements(by_id, self.final)
         together = {str(zone): found.shortage for zone, found in self.lacking.items()}
-        return [(hold, {**values, "together": Jsonb(together)}), outcome]
-
-
-def _by_ids(line: Line, picked: Mapping[ZoneId, Picked | NotTogether]) -> list[Line]:
-    found = picked.get(line.zone_id) if line.zone_id is not None and line.seat_id is None else None
-    return [_seat(seat) for seat in found.seats] if isinstance(found, Picked) else [line]
-
-
-def _seat(seat: SeatId) -> Line:
-    return Line(None, 1, seat_id=seat)
+        origins = [each.origin for each in asked]
+        return [(hold, {**values, "together": Jsonb(together), "origins": origins}), outcome]

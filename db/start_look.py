@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg.rows import DictRow
 
-from db.asked import asked_values
+from db.asked import asked_values, by_thing
 from db.asked_sql import ANYTHING, PRODUCTS, asked_statement
 from db.checkouts import CheckoutView, view_of, view_statements
 from db.database import Database
@@ -138,7 +138,7 @@ async def look_before_start(
     )
     if not tenants:
         return None
-    short = [row for row in asked if row["fault"] not in (None, "numbered") or row["free"] < row["quantity"]]
+    short = [row for row in by_thing(asked) if _is_short(row)]
     existing = view_of((row, own_lines, payments))
     cart: dict[str, Any] = carts[0][0] if carts and carts[0] else {"processing": False, "checkout_id": None}
     return StartLook(
@@ -165,6 +165,13 @@ def _line(row: DictRow) -> Line:
     return Line(row["product_id"], row["quantity"], zone, row["seat_id"])
 
 
+def _is_short(row: DictRow) -> bool:
+    """Of a numbered zone, `free` is counted no further than the line's own quantity."""
+    if row["fault"] == "numbered":
+        return bool(row["free"] < row["quantity"])
+    return bool(row["fault"] or row["free"] < row["wanted"])
+
+
 async def _shortages(db: Database, tenant: TenantId, short: list[DictRow]) -> list[dict[str, Any]]:
     items = [row["stock_item_id"] for row in short if row["stock_item_id"] is not None]
     [rows] = await db.run(tenant, (_FREE_AT, {"tenant": tenant, "items": items}))
@@ -172,7 +179,7 @@ async def _shortages(db: Database, tenant: TenantId, short: list[DictRow]) -> li
     return [
         {
             **{name: row[name] for name in ("product_id", "zone_id", "seat_id") if row[name] is not None},
-            "requested": row["quantity"],
+            "requested": row["wanted"],
             "available": row["free"],
             "reason": row["fault"] or "sold_out",
             "free_at": free_at.get(row["stock_item_id"]),
