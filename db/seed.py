@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 
 from db.demo_catalogue import DemoProduct, demo_products
+from db.demo_event import add_demo_event
 from db.passwords import hash_password
 from domain.ids import TenantId
 
@@ -46,6 +47,8 @@ class Seeded:
     tenants: int
     users: int
     products: int
+    events: int
+    zones: int
 
 
 async def seed_demo(admin_url: str) -> Seeded:
@@ -61,7 +64,8 @@ async def seed_demo(admin_url: str) -> Seeded:
         ]
         users = [await _add_users(connection, tenant) for tenant in _TENANTS]
         products = [await _add_products(connection, tenant) for tenant in _TENANTS]
-    return Seeded(sum(tenants), sum(users), sum(products))
+        events, zones = zip(*[await add_demo_event(connection, tenant) for tenant in _TENANTS], strict=True)
+    return Seeded(sum(tenants), sum(users), sum(products), sum(events), sum(zones))
 
 
 async def _add_users(connection: Connection, tenant: TenantId) -> int:

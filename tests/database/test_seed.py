@@ -6,15 +6,18 @@ import asyncio
 from typing import Any
 
 from db.database import Database
+from db.events import zones_of
 from db.passwords import password_matches
 from db.reserve import reserve
 from db.seed import DEMO_PASSWORD, DEMO_TENANT, QUICK_TENANT, Seeded, seed_demo
-from domain.ids import ProductId
+from domain.checkout import CheckoutStatus
+from domain.ids import EventKey, ProductId, ZoneId
 from tests.support import shop
 from tests.support.checkouts import a_start
+from tests.support.venues import places, start_of
 
-ALL = Seeded(tenants=2, users=8, products=120)
-NOTHING = Seeded(tenants=0, users=0, products=0)
+ALL = Seeded(tenants=2, users=8, products=120, events=2, zones=4)
+NOTHING = Seeded(tenants=0, users=0, products=0, events=0, zones=0)
 
 
 async def query(url: str, sql: str) -> list[tuple[Any, ...]]:
@@ -46,6 +49,21 @@ async def test_the_goods_are_as_documented(database_url: str) -> None:
     assert len({row[4] for row in goods.values()}) == 60, "each has a name of its own"
 
 
+async def test_both_shops_have_an_event_with_200_numbered_seats_and_a_lawn_for_500(
+    database_url: str, db: Database
+) -> None:
+    await seed_demo(database_url)
+    for tenant in (DEMO_TENANT, QUICK_TENANT):
+        zones = await zones_of(db, tenant, EventKey(1))
+        assert zones is not None
+        assert [(zone.id, zone.kind, zone.total, zone.available) for zone in zones] == [
+            (1, "numbered", 200, 200),
+            (2, "general", 500, 500),
+        ]
+    start = start_of(DEMO_TENANT, places(ZoneId(1), 20), places(ZoneId(2), 3))
+    assert (await reserve(db, start)).status is CheckoutStatus.HELD, "a whole row, and room on the lawn"
+
+
 async def test_the_demo_users_can_log_in(database_url: str) -> None:
     await seed_demo(database_url)
     rows = await query(
@@ -74,7 +92,7 @@ async def test_a_run_adds_only_what_is_missing(database_url: str) -> None:
     await seed_demo(database_url)
     await query(database_url, "DELETE FROM products WHERE tenant_id = 'demo' AND id = 38 RETURNING 1")
     await query(database_url, "DELETE FROM users WHERE username = 'luis' RETURNING 1")
-    assert await seed_demo(database_url) == Seeded(tenants=0, users=2, products=1)
+    assert await seed_demo(database_url) == Seeded(tenants=0, users=2, products=1, events=0, zones=0)
 
 
 async def test_two_runs_at_once_seed_once(database_url: str) -> None:
@@ -85,5 +103,5 @@ async def test_two_runs_at_once_seed_once(database_url: str) -> None:
 async def everything(url: str) -> list[list[tuple[Any, ...]]]:
     return [
         await query(url, f"SELECT * FROM {table} ORDER BY 1, 2")
-        for table in ("tenants", "users", "stock_items", "products")
+        for table in ("tenants", "users", "stock_items", "products", "events", "zones", "seats")
     ]
