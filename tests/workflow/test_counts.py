@@ -84,5 +84,7 @@ async def test_a_run_can_be_found_and_understood_without_reading_code(till: Till
     assert (attributes["HoldfastTenant"], attributes["HoldfastAmount"]) == (till.tenant, 2000)
     assert "user:1" not in str(attributes["HoldfastBuyer"])
     assert "HoldfastEnd" in attributes
+    [started, *_] = (await till.handle(held).fetch_history()).events
+    assert started.workflow_execution_started_event_attributes.priority.fairness_key == till.tenant
     await till.cancel(held)
     await till.result(held)
