@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from local.commands import carts, products, tenants, tokens
+from local.commands import carts, events, products, tenants, tokens
 from local.commands.common import joined_settings
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ app.add_typer(migrate_app, name="migrate")
 worker_app = typer.Typer(help="The worker: run it, or make a build of it current.")
 app.add_typer(worker_app, name="worker")
 app.add_typer(carts.app, name="carts")
+app.add_typer(events.app, name="events")
 app.add_typer(products.app, name="products")
 app.add_typer(tenants.app, name="tenant")
 app.add_typer(tokens.app, name="tokens")
@@ -132,7 +133,7 @@ def migrate_status() -> None:
 
 @app.command()
 def seed() -> None:
-    """Load the demo tenants, users and products. Repeating it changes nothing. Development only."""
+    """Load the demo tenants, users, products and events. Repeating it changes nothing. Development only."""
     from db.seed import seed_demo
     from local.errors import LocalError
 
