@@ -71,18 +71,19 @@ def create_app(settings: Settings | None = None, *, client: Client | None = None
     if settings.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     problems.install(app)
+    # The busiest first: a request is held against each router until one fits.
     for routes in (
-        auth,
+        cart,
         products,
+        checkouts,
         events,
+        webhooks,
+        orders,
+        auth,
         admin_products,
         admin_events,
         admin_tenant,
-        cart,
-        checkouts,
-        orders,
         ops_carts,
-        webhooks,
         health,
     ):
         app.include_router(routes.router)
