@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from api.engine import ANSWER_WAIT, CheckoutIsOver, Engine
 from api.fingerprint import key_digest
 from db.checkouts import CheckoutView, read_checkout
@@ -77,18 +79,19 @@ def _obey(answered: Answered | None, fingerprint: str) -> None:
     if answered.answer is Answer.ALREADY_CONFIRMED:
         raise AlreadyConfirmed
     if answered.answer is not Answer.DONE:
-        raise _over(answered.status)
+        raise_over(answered.status)
 
 
 def _judge(settled: Settled) -> None:
     """The row's own word on a change that no run was open for. Returns when it was made."""
-    if settled.status is CheckoutStatus.CONFIRMED:
-        raise AlreadyConfirmed
     if settled.status is not CheckoutStatus.HELD or settled.remaining_ms == 0:
-        raise _over(settled.status)
+        raise_over(settled.status)
 
 
-def _over(status: CheckoutStatus | None) -> Exception:
+def raise_over(status: CheckoutStatus | None) -> NoReturn:
+    """Say that there is no live hold: AlreadyConfirmed, CheckoutRefused, or Gone."""
+    if status is CheckoutStatus.CONFIRMED:
+        raise AlreadyConfirmed
     if status is CheckoutStatus.REFUSED:
-        return CheckoutRefused("It was refused at its start and holds nothing.")
-    return Gone("The hold is over; start a new checkout.", checkout_status=status)
+        raise CheckoutRefused("It was refused at its start and holds nothing.")
+    raise Gone("The hold is over; start a new checkout.", checkout_status=status)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from api.models import Answer, Minor, RowId, StrictModel
-from domain.checkout import MAX_LINES, MAX_QUANTITY
-from domain.ids import ProductId, SeatId, ZoneId
-from domain.messages import Line
+from api.line_models import LineOut, Lines
+from api.models import Answer, Minor, StrictModel
 
 MAX_AMOUNT = 10**15
 PaymentIdField = Annotated[
@@ -21,38 +19,10 @@ PaymentIdField = Annotated[
 GatewayField = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,39}$"), Field(examples=["sandbox"])]
 
 
-class LineIn(StrictModel):
-    """Units of a product, places in a general-admission zone, or a seat. Lines that name the same thing are summed."""
-
-    product_id: RowId | None = Field(default=None, examples=[38])
-    zone_id: RowId | None = Field(default=None, description="A general-admission zone.", examples=[None])
-    seat_id: RowId | None = Field(default=None, description="One seat; its quantity is 1.", examples=[None])
-    quantity: int = Field(default=1, ge=1, le=MAX_QUANTITY)
-
-    @model_validator(mode="after")
-    def _names_one_thing(self) -> LineIn:
-        if [self.product_id, self.zone_id, self.seat_id].count(None) != 2:
-            raise ValueError("name one of product_id, zone_id and seat_id")
-        if self.seat_id is not None and self.quantity != 1:
-            raise ValueError("a seat has the quantity 1")
-        return self
-
-    def as_message(self) -> Line:
-        """What workflows and activities call it."""
-        return Line(
-            ProductId(self.product_id) if self.product_id else None,
-            self.quantity,
-            ZoneId(self.zone_id) if self.zone_id else None,
-            SeatId(self.seat_id) if self.seat_id else None,
-        )
-
-
 class StartIn(StrictModel):
     """What to hold: these lines, or all that the caller's cart has."""
 
-    lines: list[LineIn] | None = Field(
-        default=None, min_length=1, max_length=MAX_LINES, description="Leave it out to start from the cart."
-    )
+    lines: Lines | None = Field(default=None, description="Leave it out to start from the cart.")
     expected_total: int | None = Field(
         default=None, ge=0, le=MAX_AMOUNT, description="Refuse (409 `price_changed`) if the total is another."
     )
@@ -82,20 +52,6 @@ class ConfirmIn(StrictModel):
 
 class CancelIn(StrictModel):
     """Nothing to say."""
-
-
-class LineOut(Answer):
-    """A line, with the price that was fixed when it was locked."""
-
-    id: int
-    product_id: int | None
-    zone_id: int | None
-    seat_id: int | None
-    quantity: int
-    list_price: Minor
-    unit_price: Minor
-    locked_at: datetime
-    status: Literal["held", "sold", "released"]
 
 
 class PaymentOut(Answer):
@@ -143,6 +99,7 @@ class OrderLineOut(Answer):
     returned: int
     list_price: Minor
     unit_price: Minor
+    metadata: dict[str, Any] | None
 
 
 class OrderOut(Answer):

@@ -6,7 +6,8 @@ import math
 from datetime import datetime
 from typing import Any
 
-from api.checkout_models import CheckoutOut, LineOut, OrderLineOut, OrderOut, PaymentOut
+from api.checkout_models import CheckoutOut, OrderLineOut, OrderOut, PaymentOut
+from api.line_models import LineOut
 from db.checkouts import CheckoutView
 from db.orders import OrderView
 from domain.errors import (

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 
-from api.checkout_models import LineIn, StartIn
+from api.checkout_models import StartIn
 from api.checkout_views import cart_processing, insufficient_stock, limit_reached, price_changed, refusal
 from api.engine import Engine, Outlook, deadline_after
-from db.asked import summed
+from api.line_models import summed
 from db.checkouts import CheckoutView, read_checkout
 from db.database import Database
+from db.line_metadata import remember_metadata
 from db.start_look import StartLook, look_before_start
 from domain.checkout import CheckoutStatus
 from domain.errors import CartEmpty, IdempotencyKeyReused, NotFound, Unavailable
 from domain.ids import BuyerKey, CheckoutId, TenantId
-from domain.messages import Line, StartCheckout, StartStatus
+from domain.messages import StartCheckout, StartStatus
 
 
 async def start_checkout(
@@ -34,7 +34,7 @@ async def start_checkout(
     PriceChanged, LimitReached, CartEmpty or CartProcessing when it is refused, IdempotencyKeyReused when
     the key came with another body, Unavailable when nothing is known of it yet and the same request may be sent again.
     """
-    lines = _lines(body.lines) if body.lines is not None else None
+    lines, metadata = summed(body.lines) if body.lines is not None else (None, None)
     look = await look_before_start(db, tenant, checkout, buyer, lines, address)
     if look is None:
         raise NotFound("There is no such tenant.")
@@ -44,6 +44,8 @@ async def start_checkout(
             return _held_or_refused(look.existing)
     else:
         _refuse_early(look, body)
+    if metadata is not None:
+        await remember_metadata(db, tenant, checkout, fingerprint, metadata)
     start = StartCheckout(
         tenant=tenant,
         checkout_id=checkout,
@@ -60,11 +62,6 @@ async def start_checkout(
     if started.start is StartStatus.NOT_ATTEMPTED:
         raise Unavailable("The checkout was not started in time; nothing was held. Send the same request again.")
     return await _answered_by_row(db, start)
-
-
-def _lines(given: Sequence[LineIn]) -> list[Line]:
-    """One line for each thing, in the order they were first named."""
-    return summed(line.as_message() for line in given)
 
 
 def _refuse_early(look: StartLook, body: StartIn) -> None:

@@ -19,8 +19,9 @@ _CHECKOUT = """
     FROM checkouts WHERE tenant_id = %(tenant)s AND id = %(checkout)s
 """
 _LINES = """
-    SELECT id, product_id, zone_id, seat_id, quantity, list_price, unit_price, status, locked_at
-    FROM checkout_lines WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s ORDER BY position, id
+    SELECT id, product_id, zone_id, seat_id, quantity, list_price, unit_price, status, locked_at, metadata
+    FROM checkout_lines WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND removed_at IS NULL
+    ORDER BY position, id
 """
 _PAYMENTS = """
     SELECT gateway, payment_id, amount, currency, kind AS outcome, order_id::text AS order_id, reason, quarantined,
@@ -37,7 +38,10 @@ _CAPTURE = """
 
 @dataclass(frozen=True, slots=True)
 class CheckoutView:
-    """A checkout as the row says it is now: its columns, its lines, and what became of its payments."""
+    """A checkout as the row says it is now: its columns, its lines, and what became of its payments.
+
+    Lines that were taken out of it are not among them.
+    """
 
     row: DictRow
     lines: list[DictRow]

@@ -16,7 +16,8 @@ _COLUMNS = """
 """
 _ORDER = f"SELECT {_COLUMNS} FROM orders o WHERE o.tenant_id = %(tenant)s AND o.id = %(order)s"
 _LINES = """
-    SELECT order_id::text AS order_id, product_id, zone_id, seat_id, name, quantity, returned, list_price, unit_price
+    SELECT order_id::text AS order_id, product_id, zone_id, seat_id, name, quantity, returned, list_price, unit_price,
+           metadata
     FROM order_lines
     WHERE tenant_id = %(tenant)s AND order_id = ANY (%(orders)s::uuid[]) ORDER BY order_id, position
 """

@@ -132,19 +132,18 @@ async def look_before_start(
         "address_subject": f"address:{address}",
         **asked_values(lines or []),
     }
-    look = (_LOOK_AT_CART, _LIMIT_OF_CART, _CART) if lines is None else (_look_at(lines), _LIMIT_OF_LINES)
+    look = (_LOOK_AT_CART, _LIMIT_OF_CART, _CART) if lines is None else (look_statement(lines), _LIMIT_OF_LINES)
     tenants, row, own_lines, payments, asked, limits, *carts = await db.run(
         tenant, (_TENANT, values), *view_statements(tenant, checkout), *((sql, values) for sql in look)
     )
     if not tenants:
         return None
-    short = [row for row in by_thing(asked) if _is_short(row)]
     existing = view_of((row, own_lines, payments))
     cart: dict[str, Any] = carts[0][0] if carts and carts[0] else {"processing": False, "checkout_id": None}
     return StartLook(
         existing=existing,
         lines=[_line(row) for row in asked],
-        shortages=await _shortages(db, tenant, short) if short and existing is None else [],
+        shortages=await shortages_in(db, tenant, asked) if existing is None else [],
         processing=cart["processing"],
         held_by=cart["checkout_id"],
         limit=limits[0]["refusal"] if limits else None,
@@ -156,7 +155,8 @@ async def look_before_start(
     )
 
 
-def _look_at(lines: Sequence[Line]) -> str:
+def look_statement(lines: Sequence[Line]) -> str:
+    """The statement that finds out what these lines would find; its rows are for `shortages_in`."""
     return _LOOK_AT_ANYTHING if any(line.product_id is None for line in lines) else _LOOK_AT_PRODUCTS
 
 
@@ -170,6 +170,12 @@ def _is_short(row: DictRow) -> bool:
     if row["fault"] == "numbered":
         return bool(row["free"] < row["quantity"])
     return bool(row["fault"] or row["free"] < row["wanted"])
+
+
+async def shortages_in(db: Database, tenant: TenantId, asked: Sequence[DictRow]) -> list[dict[str, Any]]:
+    """What of these rows cannot be had, once each thing; another round trip if there is anything."""
+    short = [row for row in by_thing(asked) if _is_short(row)]
+    return await _shortages(db, tenant, short) if short else []
 
 
 async def _shortages(db: Database, tenant: TenantId, short: list[DictRow]) -> list[dict[str, Any]]:

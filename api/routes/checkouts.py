@@ -50,9 +50,9 @@ from domain.messages import CheckoutRef
 
 router = APIRouter(route_class=StrictRoute, tags=["checkouts"])
 CheckoutPath = Annotated[str, Path(description="The checkout's id.", examples=["0d6f1f0a-97a1-5d6c-9b0a-5d4a1f1b2c3d"])]
-_READING: tuple[type[HoldfastError], ...] = (BadRequest, Unauthorized, Forbidden, NotFound, Invalid, Unavailable)
-_WRITING = (
-    *_READING,
+READING: tuple[type[HoldfastError], ...] = (BadRequest, Unauthorized, Forbidden, NotFound, Invalid, Unavailable)
+WRITING = (
+    *READING,
     BadJson,
     MissingIdempotencyKey,
     BodyTooSlow,
@@ -60,6 +60,7 @@ _WRITING = (
     UnsupportedMediaType,
     IdempotencyKeyReused,
 )
+"""What every route can answer that changes a checkout."""
 
 
 @router.post(
@@ -67,7 +68,7 @@ _WRITING = (
     operation_id="startCheckout",
     summary="Start a checkout",
     status_code=status.HTTP_201_CREATED,
-    responses=documented(*_WRITING, CartEmpty, CartProcessing, InsufficientStock, PriceChanged, LimitReached),
+    responses=documented(*WRITING, CartEmpty, CartProcessing, InsufficientStock, PriceChanged, LimitReached),
 )
 async def start(
     body: StartIn, request: Request, caller: Buyer, services: Wired, key: IdempotencyKey, response: Response
@@ -86,7 +87,7 @@ async def start(
     "/v1/checkouts/{checkout_id}",
     operation_id="getCheckout",
     summary="Read a checkout",
-    responses=documented(*_READING, CheckoutRefused),
+    responses=documented(*READING, CheckoutRefused),
 )
 async def read(checkout_id: CheckoutPath, caller: Buyer, db: Db) -> CheckoutOut:
     """Its state, time left, lines, and what became of its payments."""
@@ -100,7 +101,7 @@ async def read(checkout_id: CheckoutPath, caller: Buyer, db: Db) -> CheckoutOut:
     "/v1/checkouts/{checkout_id}/extend",
     operation_id="extendCheckout",
     summary="Extend the hold",
-    responses=documented(*_WRITING, AlreadyConfirmed, Gone),
+    responses=documented(*WRITING, AlreadyConfirmed, Gone),
 )
 async def extend(
     checkout_id: CheckoutPath, caller: Buyer, services: Wired, key: IdempotencyKey, body: ExtendIn | None = None
@@ -123,7 +124,7 @@ async def extend(
     "/v1/checkouts/{checkout_id}/cancel",
     operation_id="cancelCheckout",
     summary="Cancel",
-    responses=documented(*_WRITING, AlreadyConfirmed, Gone),
+    responses=documented(*WRITING, AlreadyConfirmed, Gone),
 )
 async def cancel(
     checkout_id: CheckoutPath, caller: Buyer, services: Wired, key: IdempotencyKey, body: CancelIn | None = None
@@ -142,7 +143,7 @@ async def cancel(
     responses={
         202: {"model": AcceptedOut, "description": "Taken; look at `status_url`."},
         **documented(
-            *_WRITING,
+            *WRITING,
             AlreadyConfirmed,
             CheckoutRefused,
             PaymentMismatch,

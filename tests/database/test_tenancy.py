@@ -35,7 +35,7 @@ from domain.cart import CartStatus
 from domain.errors import Conflict, MissingTenant
 from domain.gateway import PaymentEvent, PaymentStatus
 from domain.ids import CheckoutId, EventId, GatewayName, PaymentId, ProductId, SeatId, TenantId, ZoneId
-from domain.messages import ExtendRequest, Line, LinesRequest, SettleRequest, StartCheckout
+from domain.messages import CheckoutRef, ExtendRequest, Line, LinesRequest, SettleRequest, StartCheckout
 from tests.support import shop
 from tests.support.checkouts import a_capture, a_start, an_event, confirm, expire, opened
 
@@ -55,6 +55,9 @@ VALUES: dict[Any, Any] = {
     SettleRequest: expire(START.ref),
     ExtendRequest: ExtendRequest(START.ref, "k"),
     LinesRequest: LinesRequest(START.ref, "k", "f"),
+    CheckoutRef: START.ref,
+    Sequence[DictRow]: [{"product_id": 1, "zone_id": None, "seat_id": None, "quantity": 1, "stock_item_id": None,
+                         "free": 0, "fault": "gone"}],
     PaymentEvent: an_event(a_capture(CHECKOUT, 1)),
     StoredEvent: StoredEvent(
         GatewayName("sandbox"), EventId("e"), PaymentStatus.CAPTURED, PaymentId("p"), CHECKOUT, 1, "COP", NOW,

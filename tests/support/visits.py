@@ -49,6 +49,8 @@ class World:
     spare: ProductId
     """Held by nobody."""
     held: str
+    line: int
+    """The only one of what is held."""
     paid: str
     order: str
     payment: str
@@ -91,13 +93,13 @@ class Visit:
 
 def usual_ids(world: World) -> dict[str, Any]:
     """By the names that paths use."""
-    placed = {"event_id": world.venue.event, "zone_id": world.venue.numbered}
+    placed = {"event_id": world.venue.event, "zone_id": world.venue.numbered, "line_id": world.line}
     return {"checkout_id": world.held, "order_id": world.order, "product_id": world.product, **placed}
 
 
 def missing_ids() -> dict[str, Any]:
     """Of things that are nowhere."""
-    numbers = dict.fromkeys(("product_id", "event_id", "zone_id"), 2**53 - 7)
+    numbers = dict.fromkeys(("product_id", "event_id", "zone_id", "line_id"), 2**53 - 7)
     return {"checkout_id": str(uuid.uuid4()), "order_id": str(uuid.uuid4()), "name": "nowhere", **numbers}
 
 
@@ -168,6 +170,8 @@ VISITS: dict[str, Visit] = {
     "startCheckout": Visit(BUYERS, body=lambda world: {"lines": [{"product_id": world.product}]}),
     "getCheckout": Visit(BUYERS),
     "extendCheckout": Visit(BUYERS),
+    "addLines": Visit(BUYERS, body=lambda world: {"lines": [{"product_id": world.spare, "metadata": {"a": 1}}]}),
+    "removeLine": Visit(BUYERS),
     "cancelCheckout": Visit(BUYERS),
     "confirmCheckout": Visit(
         BUYERS,
@@ -197,8 +201,8 @@ async def make_world(system: System, *, anonymous: bool = False) -> World:
     cart = await system.http.patch("/v1/cart", json={str(product): 2}, headers=dict(owner.headers))
     assert cart.status_code == 200, cart.text
     return World(
-        owner, f"{name}@example.com", product, spare, held["id"], paid["id"], view["order_id"], payment,
-        as_json(cart)["id"], await a_venue(system),
+        owner, f"{name}@example.com", product, spare, held["id"], held["lines"][0]["id"], paid["id"], view["order_id"],
+        payment, as_json(cart)["id"], await a_venue(system),
     )  # fmt: skip
 
 
