@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from db.database import Database
-from db.events import find_event, zones_of
+from db.events import find_event
 from db.reserve import reserve
 from domain.ids import Actor, EventKey, TenantId, ZoneId
 from tests.support import shop
