@@ -7,7 +7,8 @@ from db.asked_sql import ANYTHING, PRODUCTS, asked_statement
 from db.limits_sql import COUNT, hit_statement, refusal, subjects_of
 
 # An anonymous buyer who logs in keeps what the session holds. The session's row, locked, says whose it is now, so that
-# a start on its way at that moment is not left behind with the session.
+# a start on its way at that moment is not left behind with the session. The tenant's row is locked as the foreign key
+# locks it a moment later anyway: the currency that is read is then the one that stays (db/tenant_settings.py).
 OPEN = f"""
     WITH opened AS (
         INSERT INTO checkouts (tenant_id, id, buyer_key, address_key, fingerprint, status, currency,
@@ -18,6 +19,7 @@ OPEN = f"""
                %(address)s, %(fingerprint)s, 'new', currency, hold_seconds, extension_seconds, maximum_seconds,
                auto_extend
         FROM tenants WHERE id = %(tenant)s AND clock_timestamp() < %(deadline)s
+        FOR KEY SHARE OF tenants
         ON CONFLICT DO NOTHING RETURNING buyer_key, address_key
     )
     INSERT INTO limit_counters (tenant_id, subject)

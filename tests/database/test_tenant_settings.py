@@ -144,6 +144,21 @@ async def test_a_change_of_currency_waits_for_the_start_that_is_on_its_way(
     assert (await read_settings(db, tenant)).currency == "COP"
 
 
+async def test_a_start_waits_for_the_change_of_currency_that_is_on_its_way(
+    db: Database, admin: shop.Connection, rows: Rows, tenant: TenantId, database_url: str
+) -> None:
+    start = a_start(tenant, {await shop.make_product(admin, tenant): 1})
+    async with await psycopg.AsyncConnection.connect(database_url) as changing:
+        await changing.execute("SELECT FROM tenants WHERE id = %s FOR UPDATE", (tenant,))
+        await changing.execute("UPDATE tenants SET currency = 'USD' WHERE id = %s", (tenant,))
+        starting = asyncio.create_task(reserve(db, start))
+        await asyncio.sleep(0.2)
+        assert not starting.done()
+        await changing.commit()
+    assert (await starting).currency == "USD"
+    assert await rows.value("SELECT currency FROM checkouts WHERE id = %s", start.checkout_id) == "USD"
+
+
 @pytest.fixture
 async def other(admin: shop.Connection) -> TenantId:
     return await shop.make_tenant(admin, "other")
