@@ -171,8 +171,8 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=256 * 1024, ge=1024)
     max_body_seconds: float = Field(default=10.0, gt=0)
     """How long a request's body may take to arrive."""
-    max_inflight_starts: int = Field(default=64, ge=1)
-    """Starts in flight at once in one API process; more wait briefly, then get 503."""
+    max_inflight_starts: int = Field(default=16, ge=1)
+    """Starts in flight at once in one API process, shared between tenants in turn; more wait briefly, then get 503."""
     rate_limit_login: PerMinute = 10
     rate_limit_refresh: PerMinute = 10
     rate_limit_sessions: PerMinute = 30

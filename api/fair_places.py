@@ -18,8 +18,8 @@ from domain.ids import TenantId
 
 QUEUE_SECONDS = 2.0
 """How long a start waits for a place before it is refused early: a queue of hundreds helps nobody."""
-QUEUE_FACTOR = 4
-"""How many starts of one tenant may wait for each place: about what is served in QUEUE_SECONDS."""
+MOST_WAITING = 256
+"""Of one tenant, in one process: more than are served in QUEUE_SECONDS."""
 _FULL = "Too many checkouts are being started at this moment; try again shortly."
 
 
@@ -34,10 +34,10 @@ class Places(Protocol):
 class FairPlaces:
     """The places of one process. For one event loop; it has no lock, because nothing here awaits between two steps."""
 
-    def __init__(self, places: int, *, most_waiting: int | None = None, patience: float = QUEUE_SECONDS) -> None:
+    def __init__(self, places: int, *, most_waiting: int = MOST_WAITING, patience: float = QUEUE_SECONDS) -> None:
         """`most_waiting`: of one tenant, more are refused at once. `patience`: seconds before who waits is refused."""
         self._free = places
-        self._most_waiting = QUEUE_FACTOR * places if most_waiting is None else most_waiting
+        self._most_waiting = most_waiting
         self._patience = patience
         self._queues: OrderedDict[TenantId, deque[asyncio.Future[None]]] = OrderedDict()
         """Of the tenants that wait, the one whose turn is next first. Never an empty queue, and none while a place is

@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from bench import carts, engine, http, recovery, reserve
+from bench import carts, engine, fairness, http, recovery, reserve
 from bench.figures import rate_rows, table
 from bench.stage import Stage, stage
 
@@ -21,6 +21,7 @@ def main() -> None:
         "http": _http,
         "carts": _carts,
         "reserve": _reserve,
+        "fairness": _fairness,
         "recovery": _recovery,
     }
     parser = argparse.ArgumentParser(description="Measure Holdfast on this machine.")
@@ -63,6 +64,12 @@ def _reserve(on: Stage, rounds: int) -> None:
         rows = [row[:2] + row[4:] for row in rate_rows([raw, ours], raw)]
         header = (RATES[0], RATES[1], RATES[4])
         print(f"\n### Reserve by pgbench, 8 clients, {title}\n\n" + table(header, rows), flush=True)
+
+
+def _fairness(on: Stage, rounds: int) -> None:
+    found = asyncio.run(fairness.measure(on, count=12, rounds=min(rounds, 3)))
+    header = ("a quiet tenant's start", "p50", "p95", "p50 beside alone", "the crowd's rate")
+    print("\n### Fairness\n\n" + table(header, fairness.rows(found)), flush=True)
 
 
 def _recovery(on: Stage, rounds: int) -> None:

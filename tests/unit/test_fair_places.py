@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from api.fair_places import QUEUE_FACTOR, FairPlaces
+from api.fair_places import FairPlaces
 from domain.errors import Unavailable
 from domain.ids import TenantId
 
@@ -230,16 +230,6 @@ async def test_an_error_inside_gives_the_place_back() -> None:
     assert places.free == 1
 
 
-async def test_the_queue_is_so_long_as_the_places_are_many() -> None:
-    one = shop(2)
-    await one.come(A, *(f"a{number}" for number in range(2 + 2 * QUEUE_FACTOR + 1)))
-    assert one.places.waiting(A) == 2 * QUEUE_FACTOR
-    assert [name for name in ("a9", "a10") if one.task(name).done()] == ["a10"]
-    with pytest.raises(Unavailable):
-        await one.task("a10")
-    await gone(one, 2, A)
-
-
 @pytest.mark.parametrize("seed", range(20))
 async def test_whatever_happens_places_are_bounded_and_none_is_lost(seed: int) -> None:
     print("seed", seed)
@@ -279,7 +269,7 @@ def _some(chance: random.Random, names: Sequence[str], most: int) -> list[str]:
 
 async def test_one_tenants_on_sale_takes_no_more_than_its_turn_from_another() -> None:
     """A has 64 starts waiting at any moment, B one: B's waits for at most one of A's, every time."""
-    places, served = FairPlaces(4, patience=NEVER, most_waiting=100), Counter[TenantId]()
+    places, served = FairPlaces(4, patience=NEVER), Counter[TenantId]()
     ahead: list[int] = []
 
     async def one_after_the_other(tenant: TenantId, times: int) -> None:
