@@ -1,4 +1,5 @@
-"""Deleting what is over: refresh tokens, logins, revocations, and anonymous sessions with their carts.
+"""Deleting what is over: refresh tokens, logins, revocations, anonymous sessions with their carts, and metadata that
+waited for lines.
 
 Crosses tenants, and deletes where the application may not, so it takes the admin role's libpq URL. In small
 transactions, so that no one waits for it; what one run does not reach, the next does.
@@ -39,6 +40,15 @@ REVOCATIONS = """
         WHERE expires_at < clock_timestamp() ORDER BY expires_at LIMIT %(batch)s
     )
 """
+# The lines have their own by now, or will never be; only a hold that still lives may yet ask for it.
+LINE_METADATA = """
+    DELETE FROM line_metadata WHERE (tenant_id, checkout_id, fingerprint) IN (
+        SELECT tenant_id, checkout_id, fingerprint FROM line_metadata m
+        WHERE stored_at < clock_timestamp() - interval '1 day' AND NOT EXISTS (
+            SELECT FROM checkouts c WHERE c.tenant_id = m.tenant_id AND c.id = m.checkout_id AND c.status = 'held')
+        ORDER BY stored_at LIMIT %(batch)s
+    )
+"""
 # A session whose cart a checkout still holds waits for the next run.
 SESSIONS = """
     WITH over AS (
@@ -72,7 +82,8 @@ async def purge(admin_url: str, *, batch: int = BATCH) -> Purged:
         logins = await _delete(connection, LOGINS, batch)
         revocations = await _delete(connection, REVOCATIONS, batch)
         sessions, carts = await _delete_sessions(connection, batch)
-    return Purged(refresh_tokens, logins, revocations, sessions, carts)
+        line_metadata = await _delete(connection, LINE_METADATA, batch)
+    return Purged(refresh_tokens, logins, revocations, sessions, carts, line_metadata)
 
 
 async def _delete(connection: psycopg.AsyncConnection[Any], sql: str, batch: int) -> int:

@@ -14,3 +14,5 @@ class Purged:
     revocations: int = 0
     sessions: int = 0
     carts: int = 0
+    line_metadata: int = 0
+    """Of requests that are long decided: their lines have it, or were never held."""

@@ -9,11 +9,13 @@ from typing import Any
 from temporalio.client import WorkflowHandle
 
 from domain.gateway import PaymentStatus
-from domain.messages import LatePayment
+from domain.messages import LatePayment, Line
 from domain.naming import CONSISTENCY_CHECK, PURGE_TOKENS
 from tests.support import faults
 from tests.support.checkouts import a_start
+from tests.support.lines import line_ids
 from tests.support.till import TASK_QUEUE, Held, Till
+from tests.support.waiting import eventually
 
 Run = WorkflowHandle[Any, Any]
 Path = Callable[[Till], Awaitable[Run]]
@@ -85,6 +87,46 @@ async def extended_twice_then_paid(till: Till) -> Run:
     await till.extend(held, "first")
     await till.extend(held, "second")
     await till.pay(held)
+    return await ended(till, held)
+
+
+@path
+async def extended_itself_then_paid(till: Till) -> Run:
+    held = await till.start()
+    capture = till.capture(held)
+    await till.webhook(capture, PaymentStatus.CREATED)
+    await eventually(lambda: till.rows.value("SELECT count(*) FROM checkout_extensions"))
+    await till.webhook(capture, PaymentStatus.PROCESSING)
+    await till.webhook(capture)
+    return await ended(till, held)
+
+
+@path
+async def lines_added_and_taken_out_then_paid(till: Till) -> Run:
+    held = await till.start()
+    await till.lines(held, Line(till.products[1], 2), Line(till.products[2], 1))
+    [first, *_] = await line_ids(till.rows, held.start.ref)
+    await till.lines(held, remove=first)
+    await till.pay(held, amount=3000)
+    return await ended(till, held)
+
+
+@path
+async def lines_refused_then_last_line_taken_out(till: Till) -> Run:
+    held = await till.start()
+    await till.lines(held, Line(till.products[0], 1000))
+    [line] = await line_ids(till.rows, held.start.ref)
+    await till.lines(held, remove=line)
+    return await ended(till, held)
+
+
+@path
+async def lines_added_by_the_regular_activity(till: Till) -> Run:
+    till.faults.plan["change_lines"] = faults.lost_while_local
+    held = await till.start()
+    await till.lines(held, Line(till.products[1], 2))
+    till.faults.plan.clear()
+    await till.cancel(held)
     return await ended(till, held)
 
 

@@ -6,6 +6,7 @@ The shop starts and asks checkouts through the API's own engine, and hands over 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from db.database import Database
 from db.inbox import record_event
 from domain.errors import GatewayRefused, GatewayUnavailable
 from domain.gateway import GatewayPayment, PaymentEvent, PaymentStatus, RefundResult, RefundStatus
-from domain.ids import CheckoutId, PaymentId, ProductId, TenantId
+from domain.ids import CheckoutId, LineId, PaymentId, ProductId, TenantId
 from domain.messages import (
     Answered,
     CancelUpdate,
@@ -33,6 +34,8 @@ from domain.messages import (
     ConfirmUpdate,
     ExtendUpdate,
     LatePaymentResult,
+    Line,
+    LinesUpdate,
     StartCheckout,
     Started,
 )
@@ -40,6 +43,7 @@ from domain.naming import (
     CANCEL_UPDATE,
     CONFIRM_UPDATE,
     EXTEND_UPDATE,
+    LINES_UPDATE,
     checkout_workflow_id,
     late_payment_workflow_id,
 )
@@ -199,6 +203,11 @@ class Till:
     async def extend(self, held: Held, key: str | None = None) -> Answered:
         """The storefront asks for more time."""
         return await self.ask(held, EXTEND_UPDATE, ExtendUpdate(key or "extension", FINGERPRINT), key)
+
+    async def lines(self, held: Held, *add: Line, remove: LineId | None = None, key: str | None = None) -> Answered:
+        """The storefront adds lines, or takes one out; another request each time, unless the key is an old one."""
+        key = key or uuid.uuid4().hex
+        return await self.ask(held, LINES_UPDATE, LinesUpdate(key, FINGERPRINT, list(add), remove), key)
 
     async def cancel(self, held: Held, key: str | None = None) -> Answered:
         """The buyer gives up."""

@@ -1,4 +1,4 @@
-"""Record a history of every path: `python -m tests.workflow.record`, after a change that new runs may notice.
+"""Record a history of every path, or of those named: `python -m tests.workflow.record [path …]`.
 
 Writes tests/workflow/histories/<path>.json from private servers. Recorded histories are what running checkouts look
 like: one that no longer replays means that the change needs a patch (or the old build to finish its runs), and not that
@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +24,15 @@ HISTORIES = Path(__file__).parent / "histories"
 PRODUCTS = 3
 
 
-async def record(database_url: str, temporal_address: str) -> None:
-    """Walk every path and write its history."""
+async def record(database_url: str, temporal_address: str, names: Sequence[str]) -> None:
+    """Walk these paths and write their histories."""
     namespace = await servers.create_namespace(temporal_address, "recorded")
     async with a_till(
         database_url, temporal_address, namespace,
         tenant="shop", products=PRODUCTS, hold_seconds=2, extension_seconds=2, maximum_seconds=6,
     ) as till:  # fmt: skip
-        for name, walk in PATHS.items():
-            history = await (await walk(till)).fetch_history()
+        for name in names:
+            history = await (await PATHS[name](till)).fetch_history()
             (HISTORIES / f"{name}.json").write_text(scrubbed(history.to_json_dict()))
             print(f"{name}: {len(history.events)} events")
 
@@ -54,7 +56,7 @@ def main() -> None:
         temporal.start()
         servers.create_template(postgres)
         HISTORIES.mkdir(exist_ok=True)
-        asyncio.run(record(postgres.url(servers.create_database(postgres)), temporal.address))
+        asyncio.run(record(postgres.url(servers.create_database(postgres)), temporal.address, sys.argv[1:] or [*PATHS]))
     finally:
         temporal.stop()
         postgres.stop()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 from temporalio.api.enums.v1 import EventType
 
+from domain.messages import Answer, Line
 from tests.support.checkouts import a_start
 from tests.support.paths import PATHS, Run
 from tests.support.till import Till, a_till
@@ -67,6 +68,30 @@ async def test_each_extension_costs_at_most_eight_events(till: Till) -> None:
     plain = await cost(await PATHS["paid"](till))
     extended = await cost(await PATHS["extended_twice_then_paid"](till))
     assert extended.events - plain.events <= 2 * 8
+
+
+async def test_each_change_of_lines_and_the_extension_of_its_own_cost_at_most_eight_events(till: Till) -> None:
+    plain, cancelled = await cost(await PATHS["paid"](till)), await cost(await PATHS["cancelled"](till))
+    changed = await cost(await PATHS["lines_added_and_taken_out_then_paid"](till))
+    assert changed.events - plain.events <= 2 * 8
+    refused = await cost(await PATHS["lines_refused_then_last_line_taken_out"](till))
+    assert refused.events - cancelled.events <= 8
+    assert refused.size < 6 * KIB
+    extended = await cost(await PATHS["extended_itself_then_paid"](till))
+    assert extended.events - plain.events <= 8 + 4  # The second event is a signal and a task that finds nothing to do.
+
+
+async def test_adding_many_lines_costs_no_more_than_adding_one(till: Till) -> None:
+    costs = []
+    for lines in (till.products[1:2], till.products[1:]):
+        held = await till.start()
+        assert (await till.lines(held, *(Line(product, 1) for product in lines))).answer is Answer.DONE
+        await till.cancel(held)
+        await till.result(held)
+        costs.append(await cost(till.handle(held)))
+    one, many = costs
+    assert (many.events, many.tasks, many.transitions) == (one.events, one.tasks, one.transitions)
+    assert many.size - one.size < LINES * 64
 
 
 async def test_no_count_grows_with_the_number_of_lines(till: Till) -> None:

@@ -12,10 +12,12 @@ from activities import names
 from db.inbox import record_event
 from domain.checkout import CheckoutStatus
 from domain.errors import Unavailable
+from domain.gateway import PaymentStatus
 from domain.ids import CheckoutId
-from domain.messages import Answer, Ruling
+from domain.messages import Answer, Line, Ruling
 from tests.support import faults
 from tests.support.checkouts import a_capture, an_event
+from tests.support.lines import line_ids
 from tests.support.till import Held, Till, a_till
 from tests.support.waiting import eventually
 
@@ -23,6 +25,7 @@ EVERY_ACTIVITY = {
     names.RESERVE,
     names.SETTLE,
     names.EXTEND,
+    names.CHANGE_LINES,
     names.VERIFY_PAYMENT,
     names.START_LATE_PAYMENT,
     names.REFUND_PAYMENT,
@@ -57,6 +60,18 @@ async def cancelled(till: Till) -> None:
     assert (await till.result(held)).status is CheckoutStatus.CANCELLED
 
 
+async def changed(till: Till) -> None:
+    """A payment starts, lines come and go, the last one of them, so that it is cancelled."""
+    held = await till.start()
+    capture = till.capture(held)
+    for kind in (PaymentStatus.CREATED, PaymentStatus.CREATED, PaymentStatus.PROCESSING):
+        await till.webhook(capture, kind)
+    assert (await till.lines(held, Line(till.products[0], 2), Line(till.products[0], 1))).answer is Answer.DONE
+    for line in await line_ids(till.rows, held.start.ref):
+        assert (await till.lines(held, remove=line)).answer is Answer.DONE
+    assert (await till.result(held)).status is CheckoutStatus.CANCELLED
+
+
 async def expired(till: Till) -> None:
     held = await till.start()
     assert (await till.result(held)).status is CheckoutStatus.EXPIRED
@@ -68,12 +83,13 @@ async def expired(till: Till) -> None:
 async def test_one_effect(patient_till: Till, fault: faults.Fault) -> None:
     till = patient_till
     till.faults.plan["*"] = fault
-    await asyncio.gather(paid_twice(till), cancelled(till), expired(till))
+    await asyncio.gather(paid_twice(till), cancelled(till), changed(till), expired(till))
     assert set(till.faults.seen) == EVERY_ACTIVITY
     assert await till.rows.stock(till.tenant, till.products[0]) == (99, 0, 1)
-    assert await till.rows.value("SELECT count(*) FROM checkouts") == 3
-    assert await till.rows.value("SELECT count(*) FROM checkout_lines") == 3
-    assert await till.rows.value("SELECT count(*) FROM checkout_extensions") == 1
+    assert await till.rows.value("SELECT count(*) FROM checkouts") == 4
+    assert await till.rows.value("SELECT count(*) FROM checkout_lines") == 6
+    assert await till.rows.value("SELECT count(*) FROM checkout_extensions") == 2
+    assert await till.rows.value("SELECT count(*) FROM checkout_changes") == 4
     assert await till.rows.value("SELECT count(*) FROM orders") == 1
     assert await till.rows.value("SELECT count(*) FROM payment_outcomes") == 3
     assert len(till.gateway.refunds) == 2

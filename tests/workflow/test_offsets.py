@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import pytest
+from temporalio.client import WorkflowUpdateFailedError
+from temporalio.service import RPCError
 
 from domain.checkout import CheckoutStatus
+from domain.gateway import PaymentStatus
 from domain.ids import CheckoutId
-from domain.messages import Capture
+from domain.messages import Answer, Capture, Line
 from tests.support.faults import slow
 from tests.support.till import Held, Till
 from tests.support.waiting import eventually
@@ -35,6 +39,13 @@ async def extend(till: Till, held: Held) -> None:
     await till.extend(held)
 
 
+async def add_a_line(till: Till, held: Held) -> None:
+    """Which makes the payment one of a wrong amount, unless that came first: then there is nothing to add to."""
+    await till.lines(held, Line(till.products[0], 1))
+    await asyncio.sleep(OFFSETS[-1])
+    await till.cancel(held)
+
+
 async def one(till: Till, offset: float, step: Callable[[Till, Held], Awaitable[None]]) -> tuple[Held, Capture]:
     """A checkout in which the step begins, and `offset` seconds later a payment arrives."""
     held = await till.start()
@@ -45,9 +56,9 @@ async def one(till: Till, offset: float, step: Callable[[Till, Held], Awaitable[
     return held, capture
 
 
-@pytest.mark.parametrize("step", [release, temporal_cancel, confirm, extend])
+@pytest.mark.parametrize("step", [release, temporal_cancel, confirm, extend, add_a_line])
 async def test_every_payment_has_one_outcome(till: Till, step: Callable[[Till, Held], Awaitable[None]]) -> None:
-    till.faults.plan |= {"settle": slow(0.1, 0.1), "extend": slow(0.1, 0.1)}
+    till.faults.plan |= dict.fromkeys(("settle", "extend", "change_lines"), slow(0.1, 0.1))
     done = await asyncio.gather(*(one(till, offset, step) for offset in OFFSETS))
     await check_outcomes(till, done, step.__name__)
 
@@ -82,3 +93,50 @@ async def check_outcomes(till: Till, done: list[tuple[Held, Capture]], what: str
     events = await till.rows.value("SELECT count(*) FROM payment_events WHERE state = 'settled'")
     assert events == len(done)
     return ended
+
+
+async def extended_at(till: Till, offset: float) -> tuple[Held, bool]:
+    answered = await till.extend(held := await after(till, offset))
+    return held, answered.answer is Answer.DONE
+
+
+async def line_added_at(till: Till, offset: float) -> tuple[Held, bool]:
+    answered = await till.lines(held := await after(till, offset), Line(till.products[0], 1))
+    return held, answered.answer is Answer.DONE
+
+
+async def payment_started_at(till: Till, offset: float) -> tuple[Held, bool]:
+    await till.webhook(till.capture(held := await after(till, offset)), PaymentStatus.CREATED)
+    await till.result(held)
+    made = "SELECT count(*) FROM checkout_extensions WHERE checkout_id = %s"
+    return held, bool(await till.rows.value(made, held.id))
+
+
+async def after(till: Till, offset: float) -> Held:
+    """A hold of 2 seconds that began `offset` seconds ago."""
+    held = await till.start()
+    await asyncio.sleep(offset)
+    return held
+
+
+@pytest.mark.parametrize("move", [extended_at, line_added_at, payment_started_at])
+async def test_what_moves_the_end_has_moved_it_or_came_too_late(
+    quick_till: Till, move: Callable[[Till, float], Awaitable[tuple[Held, bool]]]
+) -> None:
+    """The row decides: at each of 20 moments around the end it was moved in time, or the hold expired at its end."""
+
+    async def one_move(offset: float) -> bool:
+        try:
+            held, moved = await move(quick_till, 1.8 + offset)
+        except (WorkflowUpdateFailedError, RPCError):
+            return False
+        assert (await quick_till.result(held)).status is CheckoutStatus.EXPIRED
+        row = await quick_till.rows.checkout(held.start.ref)
+        assert (row["expires_at"] - row["held_at"] > timedelta(seconds=2)) == moved
+        assert row["ended_at"] >= row["expires_at"]
+        return moved
+
+    moves = await asyncio.gather(*map(one_move, OFFSETS))
+    print(move.__name__, moves)
+    assert {True, False} == set(moves)
+    assert await quick_till.rows.stock(quick_till.tenant, quick_till.products[0]) == (100, 0, 0)

@@ -9,10 +9,12 @@ import pytest
 
 from activities.delivery import Handed
 from domain.checkout import CheckoutStatus
-from domain.messages import Answer, Ruling
+from domain.gateway import PaymentStatus
+from domain.messages import Answer, Line, Ruling
 from tests.support import clock
 from tests.support.checkouts import Rows
 from tests.support.till import Held, Till, a_till
+from tests.support.waiting import eventually
 
 MINUTE, SECOND, TICK = timedelta(minutes=1), timedelta(seconds=1), timedelta(microseconds=1)
 HOLD = 15 * MINUTE
@@ -88,6 +90,43 @@ async def test_a_run_whose_timer_is_late_lets_a_payment_in_time_win(till: Till, 
     await till.webhook(capture)
     await time.move(MINUTE)
     assert (await till.result(held)).status is CheckoutStatus.CONFIRMED
+
+
+@pytest.mark.parametrize("before_the_end", [MINUTE, SECOND, TICK])
+async def test_a_line_added_before_the_end_moves_it(till: Till, time: clock.Clock, before_the_end: timedelta) -> None:
+    held = await hold(till)
+    await time.move(HOLD - before_the_end, till.handle(held))
+    assert (await till.lines(held, Line(till.products[0], 1))).answer is Answer.DONE
+    row = await till.rows.checkout(held.start.ref)
+    assert row["expires_at"] - row["held_at"] == 2 * HOLD - before_the_end
+    await time.move(HOLD, till.handle(held))
+    assert (await till.result(held)).status is CheckoutStatus.EXPIRED
+    assert await till.rows.stock(till.tenant, till.products[0]) == (100, 0, 0)
+
+
+@pytest.mark.parametrize("after_the_end", [timedelta(0), TICK, SECOND])
+async def test_a_line_at_or_after_the_end_is_over_though_the_run_has_not_noticed(
+    till: Till, time: clock.Clock, after_the_end: timedelta
+) -> None:
+    held = await hold(till)
+    await time.move(HOLD + after_the_end)
+    assert (await till.lines(held, Line(till.products[0], 1))).answer is Answer.OVER
+    assert (await till.result(held)).status is CheckoutStatus.EXPIRED
+
+
+@pytest.mark.parametrize(("until_the_end", "extensions"), [(TICK, 1), (timedelta(0), 0), (-TICK, 0)])
+async def test_a_payment_that_starts_before_the_end_extends_the_hold(
+    till: Till, time: clock.Clock, until_the_end: timedelta, extensions: int
+) -> None:
+    held = await hold(till)
+    await time.move(HOLD - until_the_end)
+    assert await till.webhook(till.capture(held), PaymentStatus.CREATED) is Handed.TO_CHECKOUT
+    if not extensions:
+        assert (await till.result(held)).status is CheckoutStatus.EXPIRED
+    else:
+        await eventually(lambda: till.rows.value("SELECT count(*) FROM checkout_extensions"))
+        assert (await till.cancel(held)).answer is Answer.DONE
+    assert await till.rows.value("SELECT count(*) FROM checkout_extensions") == extensions
 
 
 async def test_extensions_carry_a_hold_to_its_hour_and_no_further(till: Till, time: clock.Clock) -> None:
