@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from bench import carts, engine, fairness, http, recovery, reserve
+from bench import carts, engine, fairness, http, recovery, reserve, seats
 from bench.figures import rate_rows, table
 from bench.stage import Stage, stage
 
@@ -21,6 +21,7 @@ def main() -> None:
         "http": _http,
         "carts": _carts,
         "reserve": _reserve,
+        "seats": _seats,
         "fairness": _fairness,
         "recovery": _recovery,
     }
@@ -70,6 +71,15 @@ def _fairness(on: Stage, rounds: int) -> None:
     found = asyncio.run(fairness.measure(on, count=12, rounds=min(rounds, 3)))
     header = ("a quiet tenant's start", "p50", "p95", "p50 beside alone", "the crowd's rate")
     print("\n### Fairness\n\n" + table(header, fairness.rows(found)), flush=True)
+
+
+def _seats(on: Stage, rounds: int) -> None:
+    found, lines = seats.run(on, rounds)
+    header = ("what", *(f"{size:,} seats: {of}" for size in seats.SIZES for of in ("p50", "p95")))
+    print("\n### Tickets\n\n" + table(header, seats.rows(found)))
+    print(
+        "\n### Reserve by lines\n\n" + table(("what", "p50", "p95", "p50 a line"), seats.line_rows(lines)), flush=True
+    )
 
 
 def _recovery(on: Stage, rounds: int) -> None:
