@@ -37,7 +37,7 @@ async def reserve_together(
 
     Runs any number of times with one effect. `free_overdue` ends what is over in the way; whether there was any.
     """
-    waited = False
+    waited, lacking = False, dict[ZoneId, NotTogether]()
     for _ in range(MAX_ROUNDS):
         attempt = _Attempt(start, zones, statements, final=False)
         results = await db.transact(start.tenant, attempt.work)
@@ -49,13 +49,18 @@ async def reserve_together(
             for zone, places in contested.items():
                 await wait_for(db, start.tenant, zone, places)
         elif not await free_overdue():
+            lacking = attempt.lacking
             break
-    return await db.transact(start.tenant, _Attempt(start, zones, statements, final=True).work)
+    return await db.transact(start.tenant, _Attempt(start, zones, statements, final=True, lacking=lacking).work)
 
 
 @dataclass
 class _Attempt:
-    """One attempt, whatever number of times its transaction is run. `final`: what is not to be had now is refused."""
+    """One attempt, whatever number of times its transaction is run. `final`: what is not to be had now is refused.
+
+    `lacking`: what was not found together. A final attempt is given what the last one did not find, and does not look
+    for it again: in a large zone without two seats side by side that takes longest.
+    """
 
     start: StartCheckout
     zones: set[ZoneId]
@@ -90,11 +95,11 @@ class _Attempt:
     async def _pick(self, transaction: Transaction) -> dict[ZoneId, Picked | NotTogether]:
         taken = [line.seat_id for line in self.start.lines if line.seat_id is not None]
         return {
-            line.zone_id: await pick_together(
-                transaction, self.start.tenant, line.zone_id, line.quantity, besides=taken
-            )
+            line.zone_id: known
+            or await pick_together(transaction, self.start.tenant, line.zone_id, line.quantity, besides=taken)
             for line in summed(self.start.lines)
             if line.zone_id in self.zones and line.seat_id is None
+            for known in [self.lacking.get(line.zone_id) if self.final else None]
         }
 
     def _hold(self, picked: Mapping[ZoneId, Picked | NotTogether]) -> list[Statement]:
