@@ -9,14 +9,17 @@ import pytest
 
 from db.database import Database
 from db.extend import extend
+from db.lines import change_lines
+from db.lines_look import look_before_change
 from db.reserve import reserve
 from db.settle import settle
 from db.start_look import look_before_start
 from domain.checkout import CheckoutStatus
 from domain.ids import BuyerKey, ProductId, TenantId
-from domain.messages import ExtendRequest
+from domain.messages import ExtendRequest, Line
 from tests.support import shop
-from tests.support.checkouts import a_capture, a_start, cancel, confirm, expire, opened
+from tests.support.checkouts import Rows, a_capture, a_start, cancel, confirm, expire, opened
+from tests.support.lines import adding, line_ids, removing
 from tests.support.proxy import Wire, wire_to
 
 
@@ -89,6 +92,42 @@ async def test_a_reserve_is_one_round_trip_and_settle_and_extend_two_however_man
     assert one["confirm"][1] <= 8
     assert await counts(db, wire, tenant, products[:10]) == one
     assert await counts(db, wire, tenant, products) == one
+
+
+async def counts_of_changes(
+    db: Database, wire: Wire, rows: Rows, tenant: TenantId, products: list[ProductId]
+) -> dict[str, tuple[int, int]]:
+    """(round trips, statements) of changes by a line for each product; the connection is warm."""
+    found = {}
+    for _ in range(3):
+        start = a_start(tenant, dict.fromkeys(products, 1))
+        await reserve(db, start)
+        added = adding(start.ref, *(Line(product, 1) for product in products))
+        [line, *_] = await line_ids(rows, start.ref)
+        short = adding(start.ref, *(Line(product, 1001) for product in products))
+        for step, request in (
+            ("add", added),
+            ("add again", added),
+            ("take out", removing(start.ref, line)),
+            ("refuse", short),
+        ):
+            wire.forget()
+            await change_lines(db, request)
+            found[step] = (wire.round_trips, wire.statements)
+        wire.forget()
+        await look_before_change(db, start.ref, "another", added.add, buyer=start.buyer)
+        found["look"] = (wire.round_trips, wire.statements)
+        await settle(db, cancel(start.ref))
+    return found
+
+
+async def test_a_change_of_lines_is_two_round_trips_however_many_lines(
+    db: Database, wire: Wire, rows: Rows, tenant: TenantId, products: list[ProductId]
+) -> None:
+    one = await counts_of_changes(db, wire, rows, tenant, products[:1])
+    trips = {step: trips for step, (trips, _) in one.items()}
+    assert trips == {"add": 2, "add again": 2, "take out": 2, "look": 1, "refuse": 7}
+    assert await counts_of_changes(db, wire, rows, tenant, products[:30]) == one
 
 
 async def counts_from_cart(
