@@ -83,7 +83,8 @@ def event_statement(tenant: TenantId, event: EventKey) -> Statement:
 async def zones_of(db: Database, tenant: TenantId, event: EventKey) -> list[Zone] | None:
     """The event's zones in order of id; None when there is no such event. Counts every free seat."""
     values = {"tenant": tenant, "event": event}
-    events, rows = await db.run(tenant, event_statement(tenant, event), (f"{ZONES} AND z.event_id = %(event)s", values))
+    sql = f"{ZONES} AND z.event_id = %(event)s ORDER BY z.id"
+    events, rows = await db.run(tenant, event_statement(tenant, event), (sql, values))
     return [Zone(**row) for row in rows] if events else None
 
 

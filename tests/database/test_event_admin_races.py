@@ -85,20 +85,22 @@ async def test_a_zone_that_is_withdrawn_amid_buyers_ends_withdrawn_with_nothing_
                 await asyncio.sleep(dice.uniform(0, 0.02))
 
         buyers = [asyncio.create_task(buyer()) for _ in range(4)]
-        while withdrawn < 5:
-            try:
-                await change_zone(db, tenant, ADMIN, zone, ZoneChanges(on_sale=False))
-            except ZoneCommitted:
-                refused += 1
-                assert await rows.value("SELECT available FROM zones")
-                continue
-            withdrawn += 1
-            assert await held_in(rows) == 0
-            await asyncio.sleep(0.05)
-            assert await held_in(rows) == 0, "a reserve that began before has come after"
-            await change_zone(db, tenant, ADMIN, zone, ZoneChanges(on_sale=True))
-        over.set()
-        await asyncio.gather(*buyers)
+        try:
+            while withdrawn < 5:
+                try:
+                    await change_zone(db, tenant, ADMIN, zone, ZoneChanges(on_sale=False))
+                except ZoneCommitted:
+                    refused += 1
+                    assert await rows.value("SELECT available FROM zones")
+                    continue
+                withdrawn += 1
+                assert await held_in(rows) == 0
+                await asyncio.sleep(0.05)
+                assert await held_in(rows) == 0, "a reserve that began before has come after"
+                await change_zone(db, tenant, ADMIN, zone, ZoneChanges(on_sale=True))
+        finally:
+            over.set()
+            await asyncio.gather(*buyers)
     print(f"withdrawn {withdrawn}, refused {refused}")
 
 
