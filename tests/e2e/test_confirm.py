@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.buyers import Buyer, code
@@ -91,13 +93,22 @@ async def test_a_gateway_that_is_down_is_a_503_and_the_same_request_succeeds_lat
     payment = await paid_unseen(system, buyer, held)
     await system.gateway.fail(fetch="down")
     for _ in range(2):
-        answer = await buyer.confirm(held["id"], payment, key="mine")
+        answer = await once_asked(buyer, held, payment)
         assert (answer.status_code, code(answer)) == (503, "gateway_unavailable"), answer.text
         assert int(answer.headers["retry-after"]) >= 1
     assert (await buyer.read(held["id"]))["status"] == "held"
     await system.gateway.fail()
-    again = await buyer.confirm(held["id"], payment, key="mine")
+    again = await once_asked(buyer, held, payment)
     assert again.status_code == 200, again.text
+
+
+async def once_asked(buyer: Buyer, held: dict[str, Any], payment: str) -> httpx.Response:
+    """The answer once the gateway was asked: on a busy machine its three tries take longer than a client waits (202)."""
+    deadline = time.monotonic() + 30
+    while (answer := await buyer.confirm(held["id"], payment, key="mine")).status_code == 202:
+        assert time.monotonic() < deadline, answer.text
+        await asyncio.sleep(0.1)
+    return answer
 
 
 async def test_a_gateway_that_talks_nonsense_is_a_503(system: System) -> None:
@@ -105,10 +116,10 @@ async def test_a_gateway_that_talks_nonsense_is_a_503(system: System) -> None:
     held = await buyer.hold((coffee, 1))
     payment = await paid_unseen(system, buyer, held)
     await system.gateway.fail(fetch="garbage")
-    answer = await buyer.confirm(held["id"], payment)
+    answer = await once_asked(buyer, held, payment)
     assert (answer.status_code, code(answer)) == (503, "gateway_unavailable")
     await system.gateway.fail()
-    assert (await buyer.confirm(held["id"], payment)).status_code == 200
+    assert (await once_asked(buyer, held, payment)).status_code == 200
 
 
 async def test_a_slow_gateway_is_a_202_and_the_order_follows(system: System) -> None:
