@@ -81,6 +81,7 @@ def answers(port: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_each_of_two_processes_answers_and_sigterm_ends_both(tmp_path: Path) -> None:
     port = free_port()
     with serving(tmp_path, port, HOLDFAST_API_PROCESSES="2") as parent:
@@ -97,6 +98,7 @@ def test_each_of_two_processes_answers_and_sigterm_ends_both(tmp_path: Path) -> 
         assert not answers(port)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
     port = free_port()
     with serving(tmp_path, port, HOLDFAST_API_PROCESSES="2") as parent:

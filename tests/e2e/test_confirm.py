@@ -103,7 +103,7 @@ async def test_a_gateway_that_is_down_is_a_503_and_the_same_request_succeeds_lat
 
 
 async def once_asked(buyer: Buyer, held: dict[str, Any], payment: str) -> httpx.Response:
-    """The answer once the gateway was asked: on a busy machine its three tries take longer than a client waits (202)."""
+    """The answer once the gateway was asked: on a busy machine its tries take longer than a client waits (202)."""
     deadline = time.monotonic() + 30
     while (answer := await buyer.confirm(held["id"], payment, key="mine")).status_code == 202:
         assert time.monotonic() < deadline, answer.text
