@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import os
+import pty
 import pwd
+import sys
 
 import pytest
 import typer
@@ -17,10 +21,11 @@ from db.tenant_settings import read_settings
 from domain.ids import Actor, TenantId
 from domain.tenant_settings import LatePayments, TenantSettings, stored
 from local.commands.tenants import _given
+from settings import DEVELOPMENT_SECRET_KEYS
 from tests.support import shop
 from tests.support.catalogue import audit
 from tests.support.checkouts import Rows, a_start
-from tests.support.command import CommandLine, Done
+from tests.support.command import ROOT, CommandLine, Done
 
 ME = Actor(f"cli:{pwd.getpwuid(os.getuid()).pw_name}")
 SHOP = TenantId("corner")
@@ -235,3 +240,30 @@ async def test_a_database_that_is_away_is_one_clear_message() -> None:
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith("holdfast: cannot use the database")
     assert "Traceback" not in done.err
+
+
+async def test_at_a_terminal_a_secret_is_asked_for_without_being_shown(
+    holdfast: CommandLine, db: Database, database_url: str
+) -> None:
+    await made(holdfast)
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "HOLDFAST_ENV": "development", "HOLDFAST_DATABASE_URL": database_url}
+    asking = await asyncio.create_subprocess_exec(
+        sys.executable, "cli.py", "tenant", "secret", SHOP, NAME, cwd=ROOT, env=environment, start_new_session=True,
+        stdin=theirs, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert asking.stderr is not None
+    async with asyncio.timeout(30):
+        asked = await asking.stderr.readuntil(b": ")
+        await asyncio.to_thread(os.write, ours, f"{SECRET}\n".encode())
+        out, err = await asking.communicate()
+    echoed = b""
+    os.set_blocking(ours, False)
+    with contextlib.suppress(BlockingIOError):  # Nothing at all was echoed.
+        echoed = os.read(ours, 1000)
+    os.close(ours)
+    os.close(theirs)
+    assert (asking.returncode, asked.endswith(f"{NAME}: ".encode())) == (0, True), err
+    for shown in (asked, out, err, echoed):
+        assert SECRET.encode() not in shown
+    assert await read_secret(db, SHOP, KeyRing.parse(DEVELOPMENT_SECRET_KEYS), NAME) == SECRET
