@@ -30,6 +30,7 @@ from tests.support import shop
 from tests.support.fleet import Fleet
 from tests.support.hostile import BAD_JSON, INVALID, MARK
 from tests.support.system import DEMO
+from tests.support.venues import make_seats, make_zone
 
 pytestmark = pytest.mark.slow
 SEED = 20261121
@@ -60,8 +61,9 @@ class Fuzzer:
                 case.path_parameters[name] = self._dice.choice(values)
         lines = case.body.get("lines") if isinstance(case.body, dict) else None
         for line in lines if isinstance(lines, list) else ():
-            if isinstance(line, dict) and type(line.get("product_id")) is int and self._dice.random() < 0.5:
-                line["product_id"] = self._dice.randint(1, 3)
+            for name in ("product_id", "zone_id", "seat_id"):
+                if isinstance(line, dict) and type(line.get(name)) is int and self._dice.random() < 0.5:
+                    line[name] = self._dice.randint(1, 3)
         # A logout would end the token that all the others need.
         headers = self._headers if case.path != "/v1/auth/logout" else {}
         response = case.call(base_url=self._url, headers=headers, session=self._session, timeout=20)
@@ -118,6 +120,7 @@ async def some_things(fleet: Fleet) -> tuple[dict[str, list[str]], dict[str, str
     """(ids that exist, by the names of path parameters; a token that is a buyer's and an administrator's)."""
     async with shop.connect(fleet.admin_url) as admin:
         products = [await shop.make_product(admin, DEMO, stock=100_000) for _ in range(3)]
+        zones = [(await make_seats(admin, DEMO, 20, 20))[0], await make_zone(admin, DEMO, 100_000)]
     buyer = fleet.buyer(DEMO, "fuzz", Scope.BUYER, Scope.ADMIN, Scope.OPERATOR)
     checkouts = [await buyer.hold((products[0], 1)) for _ in range(8)]
     made = await fleet.gateway.create(DEMO, checkouts[0]["id"], checkouts[0]["total"], "COP")
@@ -125,6 +128,7 @@ async def some_things(fleet: Fleet) -> tuple[dict[str, list[str]], dict[str, str
     sold = await buyer.until(checkouts[0]["id"], "confirmed")
     ids = [checkout["id"] for checkout in checkouts]
     known = {"checkout_id": ids, "order_id": [sold["order_id"]] * 2, "product_id": ["1", "2", "3"]}
+    known |= {"event_id": ["1"] * 2, "zone_id": [str(zone) for zone in zones]}
     return {**known, "tenant": ["demo"] * 2, "gateway": ["sandbox"] * 2}, dict(buyer.headers)
 
 
