@@ -147,7 +147,7 @@ class Database:
 
 
 class Transaction:
-    """An explicit transaction in at most two round trips: `read`, then `commit`."""
+    """An explicit transaction: `read`, then `commit`, in two round trips where one read is enough."""
 
     def __init__(self, connection: Connection, opening: Sequence[Statement]) -> None:
         self._connection = connection

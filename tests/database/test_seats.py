@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 
@@ -15,24 +14,12 @@ from db.reserve import reserve
 from db.settle import settle
 from db.start_look import look_before_start
 from domain.checkout import CheckoutStatus
-from domain.ids import SeatId, TenantId, ZoneId, order_id_for
+from domain.ids import SeatId, TenantId, order_id_for
 from domain.messages import Line, StartCheckout
 from tests.support import shop
 from tests.support.checkouts import Rows, a_capture, cancel, confirm, opened
-from tests.support.races import AT_ONCE, by_somebody, deadlocks
-from tests.support.venues import make_seats, make_zone
-
-
-def a_seat(seat: SeatId) -> Line:
-    return Line(None, 1, seat_id=seat)
-
-
-def places(zone: ZoneId, quantity: int) -> Line:
-    return Line(None, quantity, zone_id=zone)
-
-
-def start_of(tenant: TenantId, *lines: Line) -> StartCheckout:
-    return replace(by_somebody(tenant, {}), lines=list(lines))
+from tests.support.races import AT_ONCE, deadlocks
+from tests.support.venues import a_seat, make_seats, make_zone, places, start_of
 
 
 async def states(rows: Rows) -> Counter[tuple[int, int]]:
