@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from db.database import Database, Transaction
+from db.database import Database, Statement, Transaction
 from domain.ids import TenantId
 from tests.support.checkouts import opened
 
@@ -17,7 +17,7 @@ async def test_a_statement_that_was_skipped_after_an_error_runs_the_next_time(
     database_url: str, tenant: TenantId, times: int
 ) -> None:
     """However often it ran before: psycopg prepares a statement at its second run."""
-    skipped = ("SELECT 7 AS seven", {})
+    skipped: Statement = ("SELECT 7 AS seven", {})
     async with opened(database_url, size=1) as db:
         for _ in range(times):
             await db.run(tenant, skipped)
