@@ -64,11 +64,11 @@ async def test_a_general_zone_counts_places_and_its_overdue_ones_as_free(
     db: Database, admin: shop.Connection, rows: Rows, tenant: TenantId
 ) -> None:
     zone = await make_zone(admin, tenant, 10)
-    for quantity in (2, 3):
-        start = start_of(tenant, places(zone, quantity))
-        await reserve(db, start)
+    two, three = (start_of(tenant, places(zone, quantity)) for quantity in (2, 3))
+    await reserve(db, two)
+    await reserve(db, three)
     assert await available(db, tenant) == {"Standing": (10, 5)}
-    await rows.end_now(start.ref)
+    await rows.end_now(three.ref)
     assert await available(db, tenant) == {"Standing": (10, 8)}
     page = await list_seats(db, tenant, zone, NO_SEAT, 10)
     assert page is not None
