@@ -12,21 +12,25 @@ from db.database import Database
 from db.events import list_seats
 from db.extend import extend
 from db.inbox import mark_delivered, record_event, unsettled_events
+from db.line_metadata import remember_metadata
+from db.lines import change_lines
+from db.lines_look import look_before_change
 from db.overdue import overdue_anywhere, overdue_on, overdue_on_cart
 from db.refunds import refunds_owed
 from db.reserve import reserve
 from db.settle import settle
 from db.start_look import look_before_start
 from domain.checkout import CheckoutStatus
-from domain.ids import BuyerKey, ProductId, SeatId, TenantId, ZoneId
-from domain.messages import ExtendRequest, Line
+from domain.ids import BuyerKey, LineId, ProductId, SeatId, TenantId, ZoneId
+from domain.messages import ExtendRequest, Line, LinesOutcome, StartCheckout
 from tests.support import shop
 from tests.support.checkouts import Rows, a_capture, a_start, an_event, cancel, confirm, expire, opened
+from tests.support.lines import adding, removing
 from tests.support.races import deadlocks
 
 ITEMS, CLOSED, SEATS = 20_000, 25_000, 20_000
 FILL = """
-    INSERT INTO tenants (id, name, currency) VALUES ('big', 'Big', 'COP');
+    INSERT INTO tenants (id, name, currency, max_held_lines) VALUES ('big', 'Big', 'COP', 10000);
     INSERT INTO stock_items (tenant_id, id, kind, total, sold)
         SELECT 'big', n, 'product', 1000, CASE WHEN n <= {closed} / 10 THEN 10 ELSE 0 END
         FROM generate_series(1, {items}) n;
@@ -64,15 +68,19 @@ FILL = """
                                 occurred_at, state, settled_at, body)
         SELECT 'big', 'sandbox', payment_id, 'captured', payment_id, checkout_id, 1000, 'COP', created_at, 'settled',
                created_at, '' FROM orders;
+    INSERT INTO checkout_changes (tenant_id, checkout_id, request_id, fingerprint, changed_at)
+        SELECT 'big', id, 'k', 'f', held_at FROM checkouts;
+    INSERT INTO line_metadata (tenant_id, checkout_id, fingerprint, metadata)
+        SELECT 'big', id, 'f', '{{}}' FROM checkouts;
 """
 BIG = TenantId("big")
 ASKED = [ProductId(number) for number in range(10, 6000, 120)]
 WATCHED = {
-    "stock_items": ITEMS,
+    "stock_items": ITEMS + SEATS,
     "products": ITEMS,
     "seats": SEATS,
     **dict.fromkeys(("checkouts", "checkout_lines", "orders", "order_lines"), CLOSED),
-    **dict.fromkeys(("payment_events", "payment_outcomes"), CLOSED),
+    **dict.fromkeys(("payment_events", "payment_outcomes", "checkout_changes", "line_metadata"), CLOSED),
 }
 """The big tables, and the rows they have."""
 
@@ -108,6 +116,7 @@ async def use_everything(db: Database) -> None:
         assert (await settle(db, confirm(paid.ref, capture))).status is CheckoutStatus.CONFIRMED
         await settle(db, confirm(paid.ref, a_capture(paid.checkout_id, total)))
         await reserve(db, ended)
+        await use_lines(db, ended)
         await overdue_on(db, BIG, paid.lines)
         await overdue_anywhere(db, BIG, 0)
         assert (await settle(db, cancel(ended.ref))).status is CheckoutStatus.CANCELLED
@@ -116,6 +125,20 @@ async def use_everything(db: Database) -> None:
         await read_checkout(db, BIG, paid.checkout_id, buyer=None)
         await refunds_owed(db, BIG, older_than_seconds=0)
         await unsettled_events(db, BIG, older_than_seconds=0)
+
+
+async def use_lines(db: Database, held: StartCheckout) -> None:
+    """Lines that are added and taken out, with metadata, and some that are refused."""
+    seats = [Line(None, 1, seat_id=SeatId(number)) for number in range(10, SEATS, SEATS // 5)]
+    more = adding(held.ref, *seats, Line(None, 2, zone_id=ZoneId(2)), Line(ASKED[1], 1), fingerprint="more")
+    await remember_metadata(db, BIG, held.checkout_id, more.fingerprint, '{"1": {"a": 1}}')
+    look = await look_before_change(db, held.ref, more.request_id, more.add, buyer=held.buyer)
+    assert look is not None
+    assert (await change_lines(db, more)).outcome is LinesOutcome.DONE
+    assert (await change_lines(db, adding(held.ref, Line(ASKED[2], 10_000)))).outcome is LinesOutcome.REFUSED
+    assert (await change_lines(db, adding(held.ref, Line(None, 3, zone_id=ZoneId(1))))).outcome is LinesOutcome.DONE
+    line = LineId(look.view.lines[0]["id"])
+    assert (await change_lines(db, removing(held.ref, line))).outcome is LinesOutcome.DONE
 
 
 async def use_seats(db: Database) -> None:
