@@ -12,8 +12,9 @@ from db.extend import extend
 from db.reserve import reserve
 from db.settle import settle
 from domain.checkout import CheckoutStatus
-from domain.ids import CheckoutId, TenantId
+from domain.ids import CheckoutId, ProductId, TenantId
 from domain.messages import CheckoutRef, ExtendRequest, Settled, StartCheckout
+from domain.naming import PAYMENT_STARTED
 from tests.support import shop
 from tests.support.checkouts import Rows, a_capture, a_start, cancel, confirm, expire
 
@@ -95,3 +96,41 @@ async def test_a_confirmed_checkout_does_not_extend(db: Database, held: StartChe
 async def test_another_tenants_hold_does_not_extend(db: Database, admin: shop.Connection, held: StartCheckout) -> None:
     other: TenantId = await shop.make_tenant(admin)
     assert await extend(db, ExtendRequest(CheckoutRef(other, held.checkout_id), "k")) == Settled(status=None)
+
+
+async def test_a_payment_that_starts_extends_once_if_the_shop_wanted_that_when_the_hold_began(
+    db: Database, rows: Rows, admin: shop.Connection, held: StartCheckout
+) -> None:
+    await admin.execute("UPDATE tenants SET auto_extend = false")
+    other = a_start(held.tenant, {held.lines[0].product_id or ProductId(0): 1})
+    await reserve(db, other)
+    assert 9_000 < (await extend(db, ExtendRequest(other.ref, PAYMENT_STARTED))).remaining_ms <= 10_000
+    for _ in range(2):
+        assert 19_000 < (await extend(db, ExtendRequest(held.ref, PAYMENT_STARTED))).remaining_ms <= 20_000
+    assert await rows.value("SELECT count(*) FROM checkout_extensions") == 1
+    assert (await extend(db, ExtendRequest(other.ref, "asked for"))).remaining_ms > 19_000
+
+
+async def test_the_row_decides_between_an_extension_and_the_end(
+    db: Database, rows: Rows, admin: shop.Connection, held: StartCheckout
+) -> None:
+    """Both at once, at fifty moments from 35 ms before the end to 14 ms after it."""
+    await admin.execute("UPDATE stock_items SET total = 100")
+    product = held.lines[0].product_id or ProductId(0)
+    starts = [a_start(held.tenant, {product: 1}) for _ in range(50)]
+    outcomes = set()
+    for number, start in enumerate(starts):
+        await reserve(db, start)
+        await rows.end_now(start.ref, ago=(number - 35) / 1000)
+        extended, settled = await asyncio.gather(
+            extend(db, ExtendRequest(start.ref, PAYMENT_STARTED)), settle(db, expire(start.ref))
+        )
+        moved = await rows.value("SELECT count(*) FROM checkout_extensions WHERE checkout_id = %s", start.checkout_id)
+        assert moved == (extended.remaining_ms > 0)
+        if moved:
+            assert settled.status is CheckoutStatus.HELD
+            assert (await settle(db, expire(start.ref))).status is CheckoutStatus.HELD
+        else:
+            assert (await settle(db, expire(start.ref))).status is CheckoutStatus.EXPIRED
+        outcomes.add(moved)
+    assert outcomes == {0, 1}
