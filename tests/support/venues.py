@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from typing import Any
 
-from domain.ids import SeatId, TenantId, ZoneId
+from domain.ids import BuyerKey, SeatId, TenantId, ZoneId
 from domain.messages import Line, StartCheckout
 from tests.support import shop
 from tests.support.checkouts import a_start
@@ -53,9 +54,10 @@ def places(zone: ZoneId, quantity: int) -> Line:
     return Line(None, quantity, zone_id=zone)
 
 
-def start_of(tenant: TenantId, *lines: Line, patience: float = 5.0) -> StartCheckout:
-    """A start of these lines, by a client that waits `patience` seconds; another checkout each time."""
-    return replace(a_start(tenant, {}, patience=patience), lines=list(lines))
+def start_of(tenant: TenantId, *lines: Line, patience: float = 60.0) -> StartCheckout:
+    """A start of these lines by somebody else each time, who waits `patience` seconds."""
+    buyer = BuyerKey(f"user:{uuid.uuid4()}")
+    return replace(a_start(tenant, {}, buyer=buyer, patience=patience), lines=list(lines))
 
 
 async def make_zone(
