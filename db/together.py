@@ -15,7 +15,7 @@ from domain.messages import Line
 
 _FRONTS = (256, 4096, None)
 """How many free seats to look at, from the front: the more the rarer. None: all, in any order of their making."""
-_AT_ONCE = (1, 4, 16, 64)
+_AT_ONCE = (1, 2, 4, 8)
 """How many blocks to try at once: few while nobody else is there, as what is locked is not there for others."""
 _MOST_WAITED_FOR = 20
 
