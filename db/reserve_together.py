@@ -58,8 +58,8 @@ async def reserve_together(
 class _Attempt:
     """One attempt, whatever number of times its transaction is run. `final`: what is not to be had now is refused.
 
-    `lacking`: what was not found together. A final attempt is given what the last one did not find, though nobody was in
-    its way, and does not look for it again: in a large zone without two seats side by side that takes longest.
+    `lacking`: what was not found together. A final attempt is given what the last one did not find, though nobody was
+    in its way, and does not look for it again: in a large zone without two seats side by side that takes longest.
     """
 
     start: StartCheckout
