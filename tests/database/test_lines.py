@@ -308,5 +308,18 @@ async def test_cancelling_gives_back_what_is_left_and_no_more(
     assert await rows.value("SELECT held_lines FROM limit_counters") == 0
 
 
+async def test_lines_count_for_the_address_as_well_where_a_shop_limits_addresses(
+    db: Database, rows: Rows, tenant: TenantId, products: list[ProductId]
+) -> None:
+    start = replace(a_start(tenant, {products[0]: 1}), address="hash-of-an-address")
+    await reserve(db, start)
+    await change_lines(db, adding(start.ref, Line(products[1], 1), Line(products[0], 1)))
+    await change_lines(db, removing(start.ref, (await line_ids(rows, start.ref))[0]))
+    counted = await rows.all("SELECT subject, held_lines FROM limit_counters ORDER BY subject")
+    assert [row["held_lines"] for row in counted] == [2, 2]
+    await settle(db, cancel(start.ref))
+    assert await rows.value("SELECT sum(held_lines) FROM limit_counters") == 0
+
+
 def test_a_request_names_no_more_than_it_must() -> None:
     assert set(LinesRequest.__dataclass_fields__) == {"ref", "request_id", "fingerprint", "add", "remove"}
