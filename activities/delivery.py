@@ -25,9 +25,10 @@ from domain.checkout import CheckoutStatus
 from domain.errors import Unavailable
 from domain.gateway import PaymentStatus
 from domain.ids import CheckoutId, TenantId
-from domain.messages import Capture, LatePayment, PaymentSignal, PaymentSignalKind
+from domain.messages import Capture, PaymentSignal, PaymentSignalKind
 from domain.money import Money
 from domain.naming import LATE_PAYMENT, PAYMENT_SIGNAL, checkout_workflow_id, late_payment_workflow_id
+from domain.payment_messages import LatePayment
 
 RPC_TIMEOUT = timedelta(seconds=3)
 """Of one call, with the SDK's own retries in it."""

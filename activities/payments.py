@@ -15,8 +15,8 @@ from db.refunds import Owed, refund_made, refund_owed
 from domain.errors import GatewayRefused, GatewayUnavailable, NotFound
 from domain.gateway import PaymentStatus, RefundStatus
 from domain.ids import GatewayName
-from domain.messages import LatePayment, Refunded, RefundRequest, Verified, VerifyPayment
 from domain.naming import refund_key
+from domain.payment_messages import LatePayment, Refunded, RefundRequest, Verified, VerifyPayment
 
 REFUNDED_BY_HAND = "refunded-at-the-gateway"
 

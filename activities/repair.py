@@ -15,7 +15,8 @@ from db.settle import settle
 from db.tenants import every_tenant
 from domain.checkout import CheckoutStatus
 from domain.ids import TenantId
-from domain.messages import Capture, CheckoutRef, LatePayment, Repaired, Settled, SettleRequest, Wanted
+from domain.messages import Capture, CheckoutRef, Repaired, Settled, SettleRequest, Wanted
+from domain.payment_messages import LatePayment
 
 HOLD_GRACE_SECONDS = 60
 EVENT_GRACE_SECONDS = 120

@@ -20,8 +20,9 @@ from domain.errors import (
     PaymentRefunded,
 )
 from domain.ids import BuyerKey, GatewayName, OrderId, PaymentId
-from domain.messages import Answer, Answered, CheckoutRef, ConfirmUpdate, LatePayment
+from domain.messages import Answer, Answered, CheckoutRef, ConfirmUpdate
 from domain.naming import CONFIRM_UPDATE
+from domain.payment_messages import LatePayment
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from domain.messages import (
     ConfirmUpdate,
     ExtendRequest,
     ExtendUpdate,
-    LatePayment,
     LinesRequest,
     LinesUpdate,
     PaymentSignal,
@@ -32,8 +31,6 @@ from domain.messages import (
     SettleRequest,
     StartCheckout,
     Started,
-    Verified,
-    VerifyPayment,
     Wanted,
 )
 from domain.naming import (
@@ -47,6 +44,7 @@ from domain.naming import (
     PAYMENT_STARTED,
     RESERVE_UPDATE,
 )
+from domain.payment_messages import LatePayment, Verified, VerifyPayment
 from workflows import policies, steps
 from workflows.answers import answer_to_confirm, answer_to_extend, answer_to_lines, answer_when_over
 from workflows.details import describe

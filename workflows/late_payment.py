@@ -4,18 +4,9 @@ from __future__ import annotations
 
 from temporalio import workflow
 
-from domain.messages import (
-    Capture,
-    CheckoutRef,
-    LatePayment,
-    LatePaymentResult,
-    RefundRequest,
-    Ruling,
-    SettleRequest,
-    VerifyPayment,
-    Wanted,
-)
+from domain.messages import Capture, CheckoutRef, Ruling, SettleRequest, Wanted
 from domain.naming import LATE_PAYMENT
+from domain.payment_messages import LatePayment, LatePaymentResult, RefundRequest, VerifyPayment
 from workflows import policies, steps
 
 

@@ -12,22 +12,9 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 from activities import names
-from domain.messages import (
-    Changed,
-    ExtendRequest,
-    LatePayment,
-    LinesRequest,
-    Refunded,
-    RefundRequest,
-    Settled,
-    SettleRequest,
-    StartCheckout,
-    Started,
-    Verified,
-    VerifyPayment,
-    Wanted,
-)
+from domain.messages import Changed, ExtendRequest, LinesRequest, Settled, SettleRequest, StartCheckout, Started, Wanted
 from domain.naming import PAYMENT_STARTED
+from domain.payment_messages import LatePayment, Refunded, RefundRequest, Verified, VerifyPayment
 from workflows import policies
 from workflows.details import units
 

@@ -9,8 +9,9 @@ from typing import Any
 from temporalio.client import WorkflowHandle
 
 from domain.gateway import PaymentStatus
-from domain.messages import LatePayment, Line
+from domain.messages import Line
 from domain.naming import CONSISTENCY_CHECK, PURGE_TOKENS
+from domain.payment_messages import LatePayment
 from tests.support import faults
 from tests.support.checkouts import a_start
 from tests.support.lines import line_ids

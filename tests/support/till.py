@@ -33,7 +33,6 @@ from domain.messages import (
     CheckoutResult,
     ConfirmUpdate,
     ExtendUpdate,
-    LatePaymentResult,
     Line,
     LinesUpdate,
     StartCheckout,
@@ -47,6 +46,7 @@ from domain.naming import (
     checkout_workflow_id,
     late_payment_workflow_id,
 )
+from domain.payment_messages import LatePaymentResult
 from tests.support import shop
 from tests.support.checkouts import SANDBOX, Rows, a_capture, a_start, an_event, opened
 from tests.support.faults import Faults
