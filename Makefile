@@ -67,7 +67,7 @@ clean: ## Remove what was installed or cached here. The data of `make run` stays
 $(READY): locks/dev.txt pyproject.toml $(UV)
 	@echo "installing what locks/dev.txt names into .venv"
 	@test -x $(BIN)/python || $(UV) venv --quiet --clear --no-python-downloads --python $(PYTHON) .venv
-	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes locks/dev.txt
+	@$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes locks/dev.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
