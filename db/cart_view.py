@@ -18,14 +18,12 @@ class CartView:
     """A cart as it is now: `products` has every line's product at its price, the held one when it is processing.
 
     `id` is None of an owner who has no cart yet. `overdue`: the hold it is processing for is over and not settled.
-    `version` is another one after each change of the cart.
     """
 
     id: CartId | None
     status: CartStatus
     checkout_id: CheckoutId | None
     updated_at: datetime | None
-    version: str | None
     currency: str
     overdue: bool
     lines: dict[ProductId, int]
@@ -56,7 +54,6 @@ def view_of(rows: Rows) -> CartView:
         status=status,
         checkout_id=row["checkout_id"],
         updated_at=row["updated_at"],
-        version=row["version"],
         currency=row["currency"],
         overdue=row["overdue"],
         lines=lines,

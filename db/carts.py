@@ -1,4 +1,4 @@
-"""Carts: read and change. A change reads the cart, decides, and writes if it is still as it was read: two round trips.
+"""Carts: read and change. A change locks the cart, reads it in the next statement, decides, writes: two round trips.
 
 Only ids and quantities are stored. What a line costs and whether it may stay is judged anew each time, by the pure
 rules of `domain/cart.py`.
@@ -16,9 +16,9 @@ from psycopg import errors
 
 from db.cart_view import CartView, view_of
 from db.carts_sql import CHANGE, CREATE, LOCK, LOCK_SESSION, READ
-from db.database import Database, Rows, Statement, Transaction
+from db.database import Database, Statement, Transaction
 from db.settle import settle
-from domain.cart import CartStatus, Notice, Quantities, added, changed, judge
+from domain.cart import CartStatus, Judged, Notice, Quantities, added, changed, judge
 from domain.errors import CartProcessing, CartRefused, Unauthorized
 from domain.ids import BuyerKey, CartId, ProductId, TenantId, session_of
 from domain.messages import CheckoutRef, SettleRequest, Wanted
@@ -95,28 +95,7 @@ async def _patiently(db: Database, tenant: TenantId, once: Callable[[], Awaitabl
 async def _change(
     db: Database, tenant: TenantId, owner: BuyerKey, asked: tuple[ProductId, ...], delta: Delta
 ) -> CartView:
-    """Change the cart if it is available; as it stands when it is processing.
-
-    First without a lock, on condition that nobody else changes it meanwhile; if somebody does, or there is no cart yet,
-    once more with it locked.
-    """
-    [rows] = await db.run(tenant, (READ, _values(tenant, owner, asked)))
-    view = view_of(rows)
-    if view.status is CartStatus.PROCESSING:
-        return view
-    if view.id is None:
-        return await _change_locked(db, tenant, owner, asked, delta)
-    change = _Change(tenant, owner, view, changed(view.lines, delta(view.lines), view.products))
-    writes = change.writes(if_unchanged=True)
-    [written] = await db.run(tenant, *writes) if writes else [[]]
-    if writes and not written:
-        return await _change_locked(db, tenant, owner, asked, delta)
-    return change.done(written)
-
-
-async def _change_locked(
-    db: Database, tenant: TenantId, owner: BuyerKey, asked: tuple[ProductId, ...], delta: Delta
-) -> CartView:
+    """Change the cart if it is available; as it stands when it is processing."""
     values = _values(tenant, owner, asked)
     lock_session = [(LOCK_SESSION, values)] if values["session"] else []
 
@@ -131,12 +110,11 @@ async def _change_locked(
             await transaction.commit()
             return view
         try:
-            change = _Change(tenant, owner, view, changed(view.lines, delta(view.lines), view.products))
+            wanted = changed(view.lines, delta(view.lines), view.products)
         except CartRefused:
             await transaction.commit()  # Nothing: see `Transaction.commit`.
             raise
-        written = await transaction.commit(*change.writes())
-        return change.done(written[0] if written else [])
+        return await _store(transaction, tenant, owner, view, wanted)
 
     try:
         return await db.transact(tenant, work)
@@ -145,41 +123,38 @@ async def _change_locked(
         return await db.transact(tenant, work)
 
 
-class _Change:
-    """From the cart as it was read to the lines that are wanted, and of those to the ones that can be bought."""
+async def _store(
+    transaction: Transaction, tenant: TenantId, owner: BuyerKey, view: CartView, wanted: dict[ProductId, int]
+) -> CartView:
+    """Write what differs, and commit."""
+    judged = judge(wanted, view.products)
+    writes = _writes(tenant, owner, view, wanted, judged)
+    written = await transaction.commit(*writes)
+    if not writes:
+        return view
+    cart = CartId(writes[0][1]["cart"])
+    return replace(view, id=cart, updated_at=written[0][0]["updated_at"], lines=judged.lines, notices=judged.notices)
 
-    def __init__(self, tenant: TenantId, owner: BuyerKey, view: CartView, wanted: Quantities) -> None:
-        self._tenant, self._owner, self._view, self._wanted = tenant, owner, view, wanted
-        self._judged = judge(wanted, view.products)
-        self._cart = view.id or CartId(str(uuid.uuid4()))
 
-    def done(self, written: Rows) -> CartView:
-        """The cart after it, as the row that was written says; nothing written: as it was."""
-        if not written:
-            return self._view
-        judged, at = self._judged, written[0]["updated_at"]
-        return replace(self._view, id=self._cart, updated_at=at, lines=judged.lines, notices=judged.notices)
-
-    def writes(self, *, if_unchanged: bool = False) -> list[Statement]:
-        """What differs; nothing when nothing does."""
-        before, after = self._view.lines, self._judged.lines
-        put = {product_id: quantity for product_id, quantity in after.items() if before.get(product_id) != quantity}
-        removed = [product_id for product_id in before if product_id not in after]
-        if not put and not removed:
-            return []
-        values = {
-            "tenant": self._tenant,
-            "owner": self._owner,
-            "cart": self._cart,
-            "version": self._view.version if if_unchanged else None,
-            "subject": f"cart:{self._cart}",
-            "removed": _array(removed),
-            "products": _array(put),
-            "quantities": _array(put.values()),
-            **_changed_note(before, self._wanted),
-            **_validated_note(self._judged.notices),
-        }
-        return [(CHANGE if self._view.id else CREATE, values)]
+def _writes(tenant: TenantId, owner: BuyerKey, view: CartView, wanted: Quantities, judged: Judged) -> list[Statement]:
+    before, after = view.lines, judged.lines
+    put = {product_id: quantity for product_id, quantity in after.items() if before.get(product_id) != quantity}
+    removed = [product_id for product_id in before if product_id not in after]
+    if not put and not removed:
+        return []
+    cart = view.id or CartId(str(uuid.uuid4()))
+    values = {
+        "tenant": tenant,
+        "owner": owner,
+        "cart": cart,
+        "subject": f"cart:{cart}",
+        "removed": _array(removed),
+        "products": _array(put),
+        "quantities": _array(put.values()),
+        **_changed_note(before, wanted),
+        **_validated_note(judged.notices),
+    }
+    return [(CHANGE if view.id else CREATE, values)]
 
 
 def _changed_note(before: Quantities, wanted: Quantities) -> dict[str, str | None]:

@@ -14,7 +14,6 @@ LOCK = "SELECT 1 FROM carts WHERE tenant_id = %(tenant)s AND owner_key = %(owner
 # joins: only they are sure to be looked up by their whole keys, also by a plan that was made while a table was empty.
 READ = """
     SELECT t.currency, c.id::text AS id, c.status, c.checkout_id::text AS checkout_id, c.updated_at,
-           c.xmin::text AS version,
            coalesce((SELECT h.expires_at <= clock_timestamp() FROM checkouts h
                      WHERE h.tenant_id = c.tenant_id AND h.id = c.checkout_id AND h.status = 'held'), false) AS overdue,
            (SELECT json_agg(json_build_array(
@@ -46,13 +45,13 @@ READ = """
 
 _PUT = """
     INSERT INTO cart_lines (tenant_id, cart_id, product_id, quantity)
-    SELECT %(tenant)s, %(cart)s, put.* FROM cart, unnest(%(products)s::bigint[], %(quantities)s::integer[]) AS put
+    SELECT %(tenant)s, %(cart)s, * FROM unnest(%(products)s::bigint[], %(quantities)s::integer[])
 """
 # What its owner changed, and what had to go, each by itself. In the same statement as the change: one message less.
 _NOTE = """
     INSERT INTO audit_log (tenant_id, actor, action, subject, before, after)
     SELECT %(tenant)s, %(owner)s, n.action, %(subject)s, n.before, n.after
-    FROM cart, (VALUES ('cart.changed', %(changed_before)s::jsonb, %(changed_after)s::jsonb),
+    FROM (VALUES ('cart.changed', %(changed_before)s::jsonb, %(changed_after)s::jsonb),
                  ('cart.validated', %(validated_before)s::jsonb, %(validated_after)s::jsonb)) n (action, before, after)
     WHERE n.after IS NOT NULL
 """
@@ -64,16 +63,12 @@ CREATE = f"""
     SELECT updated_at FROM cart
 """
 
-# With a `version`: only if the cart is as it was read then. Whoever changes a cart's lines or its state writes its row
-# too, so that its version (`xmin`, the transaction that wrote it) is another one afterwards.
 CHANGE = f"""
     WITH cart AS (
-        UPDATE carts SET updated_at = clock_timestamp()
-        WHERE tenant_id = %(tenant)s AND id = %(cart)s
-          AND (%(version)s::text IS NULL OR xmin::text = %(version)s AND status = 'available')
+        UPDATE carts SET updated_at = clock_timestamp() WHERE tenant_id = %(tenant)s AND id = %(cart)s
         RETURNING updated_at
     ), removed AS (
-        DELETE FROM cart_lines USING cart
+        DELETE FROM cart_lines
         WHERE tenant_id = %(tenant)s AND cart_id = %(cart)s AND product_id = ANY (%(removed)s::bigint[])
     ), put AS ({_PUT} ON CONFLICT (tenant_id, cart_id, product_id) DO UPDATE SET quantity = excluded.quantity),
     noted AS ({_NOTE})

@@ -43,8 +43,6 @@ TAKE_FROM_CART = """
     WITH sold AS MATERIALIZED (
         SELECT product_id, sum(quantity)::integer AS quantity FROM checkout_lines
         WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND status = 'held' GROUP BY product_id
-    ), touched AS (
-        UPDATE carts SET updated_at = %(at)s WHERE tenant_id = %(tenant)s AND id = %(cart)s
     ), taken AS (
         DELETE FROM cart_lines l USING sold
         WHERE l.tenant_id = %(tenant)s AND l.cart_id = %(cart)s AND l.product_id = sold.product_id

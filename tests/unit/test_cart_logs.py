@@ -20,7 +20,7 @@ def make_view(*notices: Notice) -> CartView:
     """Three coffees on offer."""
     coffee = ProductNow(COFFEE, "Secret coffee", 2000, 1500, available=True, one_per_cart=False, free=9)
     return CartView(
-        CartId("c"), CartStatus.AVAILABLE, None, datetime.now(UTC), "1", "COP", False, {COFFEE: 3}, {COFFEE: coffee},
+        CartId("c"), CartStatus.AVAILABLE, None, datetime.now(UTC), "COP", False, {COFFEE: 3}, {COFFEE: coffee},
         list(notices),
     )  # fmt: skip
 
