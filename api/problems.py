@@ -16,6 +16,7 @@ from starlette.types import Scope
 from api.requests import CLOSE
 from api.validation import FieldError, field_errors, lacks_idempotency_key
 from domain.errors import (
+    BadJson,
     BodyTooSlow,
     HoldfastError,
     Invalid,
@@ -24,10 +25,15 @@ from domain.errors import (
     NotFound,
     TooLarge,
     Unauthorized,
+    UnsupportedMediaType,
 )
 
 MEDIA_TYPE = "application/problem+json"
 _OF_STATUS: Mapping[int, type[HoldfastError]] = {404: NotFound, 405: MethodNotAllowed, 413: TooLarge}
+
+
+JSON_BODY = (BadJson, BodyTooSlow, TooLarge, UnsupportedMediaType)
+"""What reading a JSON body may raise, for `documented`; what is in it may be Invalid besides."""
 
 
 class Problem(BaseModel):

@@ -19,7 +19,7 @@ from api.event_admin_models import (
     ZonePatch,
 )
 from api.models import RowId
-from api.problems import documented
+from api.problems import JSON_BODY, documented
 from api.requests import StrictRoute
 from api.routes.products import PageQuery
 from db import events
@@ -27,20 +27,16 @@ from db.event_admin import change_event, create_event
 from db.seat_admin import set_blocked
 from db.zone_admin import change_zone, create_zone
 from domain.errors import (
-    BadJson,
     BadRequest,
-    BodyTooSlow,
     Conflict,
     EventExists,
     Forbidden,
     Invalid,
     NotFound,
     SeatsCommitted,
-    TooLarge,
     TotalBelowCommitted,
     Unauthorized,
     Unavailable,
-    UnsupportedMediaType,
     ZoneCommitted,
     ZoneExists,
 )
@@ -49,7 +45,7 @@ from domain.ids import EventKey, SeatId, ZoneId
 router = APIRouter(route_class=StrictRoute, tags=["event administration"])
 
 _ALWAYS = (BadRequest, Unauthorized, Forbidden, Invalid, Unavailable)
-_WITH_BODY = (*_ALWAYS, BadJson, BodyTooSlow, TooLarge, UnsupportedMediaType, NotFound)
+_WITH_BODY = (*_ALWAYS, *JSON_BODY, NotFound)
 _CREATED = {"headers": {"Location": {"description": "Where to read of it.", "schema": {"type": "string"}}}}
 ZonePath = Annotated[RowId, Path()]
 

@@ -9,32 +9,27 @@ from pydantic import Field
 
 from api.deps import Admin, Db
 from api.models import Answer, RowId
-from api.problems import documented
+from api.problems import JSON_BODY, documented
 from api.product_models import AdminProduct, ProductIn, ProductPatch
 from api.requests import StrictRoute
 from api.routes.products import PageQuery
 from db import catalogue, catalogue_admin
 from domain.errors import (
-    BadJson,
     BadRequest,
-    BodyTooSlow,
     Forbidden,
     Invalid,
     NotFound,
     ProductExists,
     ProductHeld,
-    TooLarge,
     TotalBelowCommitted,
     Unauthorized,
     Unavailable,
-    UnsupportedMediaType,
 )
 from domain.ids import ProductId
 
 router = APIRouter(route_class=StrictRoute, tags=["catalogue administration"])
 
 _ALWAYS = (BadRequest, Unauthorized, Forbidden, Invalid, Unavailable)
-_WITH_BODY = (BadJson, BodyTooSlow, TooLarge, UnsupportedMediaType)
 _CREATED = {
     "headers": {"Location": {"description": "Where the product is.", "schema": {"type": "string"}}},
 }
@@ -52,7 +47,7 @@ class AdminProductPage(Answer):
     operation_id="createProduct",
     summary="Create a product",
     status_code=201,
-    responses={**documented(*_ALWAYS, *_WITH_BODY, NotFound, ProductExists), 201: _CREATED},
+    responses={**documented(*_ALWAYS, *JSON_BODY, NotFound, ProductExists), 201: _CREATED},
 )
 async def create(body: ProductIn, caller: Admin, db: Db, response: Response) -> AdminProduct:
     """Adds a product with its stock. Needs no Idempotency-Key: send an `id`, and a repeat is 409 `product_exists`.
@@ -93,7 +88,7 @@ async def read(caller: Admin, db: Db, product_id: Annotated[RowId, Path()]) -> A
     "/v1/admin/products/{product_id}",
     operation_id="changeProduct",
     summary="Change a product",
-    responses=documented(*_ALWAYS, *_WITH_BODY, NotFound, TotalBelowCommitted),
+    responses=documented(*_ALWAYS, *JSON_BODY, NotFound, TotalBelowCommitted),
 )
 async def change(body: ProductPatch, caller: Admin, db: Db, product_id: Annotated[RowId, Path()]) -> AdminProduct:
     """Changes the fields that are sent, and answers the whole product. Live holds keep the price they were given. A

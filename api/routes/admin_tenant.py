@@ -9,30 +9,26 @@ from structlog import stdlib
 
 from activities.gateways.registry import TENANT_SECRETS
 from api.deps import Admin, Db, Wired
-from api.problems import documented
+from api.problems import JSON_BODY, documented
 from api.requests import StrictRoute
 from api.tenant_models import SecretIn, SecretsOut, TenantOut, TenantPatch
 from db import tenant_secrets
 from db.tenant_settings import change_settings, read_settings
 from domain.errors import (
-    BadJson,
     BadRequest,
-    BodyTooSlow,
     CurrencyInUse,
     Forbidden,
     Invalid,
     NotFound,
-    TooLarge,
     Unauthorized,
     Unavailable,
-    UnsupportedMediaType,
 )
 from domain.tenant_secrets import checked_secret
 
 router = APIRouter(route_class=StrictRoute, tags=["tenant administration"])
 _log = stdlib.get_logger("security")
 _ALWAYS = (BadRequest, Unauthorized, Forbidden, NotFound, Invalid, Unavailable)
-_WITH_BODY = (*_ALWAYS, BadJson, BodyTooSlow, TooLarge, UnsupportedMediaType)
+_WITH_BODY = (*_ALWAYS, *JSON_BODY)
 SecretPath = Annotated[str, Path(description="Which secret.", examples=["gateway/sandbox"])]
 
 

@@ -8,23 +8,19 @@ from structlog.contextvars import bind_contextvars
 from api.auth_models import Login, Refresh, SessionToken, TokenPair, session_token, token_pair
 from api.deps import AnyCaller, Services, Wired
 from api.hosts import tenant_of_host
-from api.problems import documented
+from api.problems import JSON_BODY, documented
 from api.requests import StrictRoute
 from domain.errors import (
-    BadJson,
     BadRequest,
-    BodyTooSlow,
     Invalid,
     NotFound,
-    TooLarge,
     Unauthorized,
     Unavailable,
-    UnsupportedMediaType,
 )
 from domain.ids import TenantId
 
 router = APIRouter(route_class=StrictRoute, tags=["auth"])
-_BODY = (BadJson, BodyTooSlow, TooLarge, UnsupportedMediaType, Invalid)
+_BODY = (*JSON_BODY, Invalid)
 
 
 @router.post(

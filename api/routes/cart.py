@@ -10,23 +10,19 @@ from api.cart_models import CartIdsOut, CartOut, CartQuery, Delta, ItemIn
 from api.cart_views import cart_response, log_changed, log_read
 from api.deps import Buyer, Db
 from api.models import RowId
-from api.problems import documented
+from api.problems import JSON_BODY, documented
 from api.requests import StrictRoute
 from db import carts
 from domain.errors import (
     AlreadyInCart,
-    BadJson,
     BadRequest,
-    BodyTooSlow,
     CartProcessing,
     CartRefused,
     Forbidden,
     Invalid,
     NotFound,
-    TooLarge,
     Unauthorized,
     Unavailable,
-    UnsupportedMediaType,
 )
 from domain.ids import ProductId
 
@@ -34,10 +30,7 @@ router = APIRouter(route_class=StrictRoute, tags=["cart"])
 _READING = (BadRequest, Unauthorized, Forbidden, NotFound, Invalid, Unavailable)
 _WITH_BODY = (
     *_READING,
-    BadJson,
-    BodyTooSlow,
-    TooLarge,
-    UnsupportedMediaType,
+    *JSON_BODY,
     CartProcessing,
     CartRefused,
     AlreadyInCart,

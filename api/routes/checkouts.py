@@ -14,15 +14,13 @@ from api.confirming import Claim, Pending
 from api.deps import Buyer, Db, IdempotencyKey, Wired
 from api.fingerprint import fingerprint
 from api.models import as_checkout_id
-from api.problems import documented
+from api.problems import JSON_BODY, documented
 from api.requests import StrictRoute
 from api.starting import start_checkout
 from api.tokens import CallerKind
 from domain.errors import (
     AlreadyConfirmed,
-    BadJson,
     BadRequest,
-    BodyTooSlow,
     CartEmpty,
     CartProcessing,
     CheckoutRefused,
@@ -40,10 +38,8 @@ from domain.errors import (
     PaymentNotCaptured,
     PaymentRefunded,
     PriceChanged,
-    TooLarge,
     Unauthorized,
     Unavailable,
-    UnsupportedMediaType,
 )
 from domain.ids import GatewayName, PaymentId, checkout_id_for
 from domain.messages import CheckoutRef
@@ -53,11 +49,8 @@ CheckoutPath = Annotated[str, Path(description="The checkout's id.", examples=["
 READING: tuple[type[HoldfastError], ...] = (BadRequest, Unauthorized, Forbidden, NotFound, Invalid, Unavailable)
 WRITING = (
     *READING,
-    BadJson,
+    *JSON_BODY,
     MissingIdempotencyKey,
-    BodyTooSlow,
-    TooLarge,
-    UnsupportedMediaType,
     IdempotencyKeyReused,
 )
 """What every route can answer that changes a checkout."""

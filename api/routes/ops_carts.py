@@ -17,30 +17,26 @@ from api.ops_models import (
     audit_page,
     place_in_audit,
 )
-from api.problems import documented
+from api.problems import JSON_BODY, documented
 from api.requests import StrictRoute
 from db.audit_reading import AuditFilter, read_audit
 from db.cart_admin import set_status
 from db.cart_cleaning import clean_carts
 from domain.cart import CartStatus
 from domain.errors import (
-    BadJson,
     BadRequest,
-    BodyTooSlow,
     CartProcessing,
     Forbidden,
     Invalid,
     NotFound,
-    TooLarge,
     Unauthorized,
     Unavailable,
-    UnsupportedMediaType,
 )
 from domain.ids import Actor, CartId
 
 router = APIRouter(route_class=StrictRoute, tags=["operations"])
 _ALWAYS = (BadRequest, Unauthorized, Forbidden, Invalid, Unavailable)
-_WITH_BODY = (*_ALWAYS, BadJson, BodyTooSlow, TooLarge, UnsupportedMediaType)
+_WITH_BODY = (*_ALWAYS, *JSON_BODY)
 _log = stdlib.get_logger("carts")
 
 
