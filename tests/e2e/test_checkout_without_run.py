@@ -6,13 +6,18 @@ import asyncio
 from typing import Any
 
 import pytest
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.client import WorkflowHandle
 
 from activities.delivery import Delivery
+from activities.gateways.sandbox import SANDBOX
 from activities.repair import Repair
-from domain.ids import ProductId, TenantId
+from domain.ids import PaymentId, ProductId, TenantId
 from domain.messages import Repaired
+from domain.naming import late_payment_workflow_id
 from tests.support.buyers import Buyer, code
 from tests.support.system import DEMO, QUICK, System
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -28,6 +33,13 @@ async def orphaned(system: System, tenant: TenantId = DEMO, key: str | None = No
 async def repair(system: System, tenant: TenantId) -> Repaired:
     delivery = Delivery(system.database, system.client, system.settings.task_queue)
     return await Repair(system.database, system.admin_url, delivery).repair_tenant(tenant, hold_grace=0, event_grace=0)
+
+
+async def pausing(run: WorkflowHandle[Any, Any]) -> bool:
+    """Whether the run's activity has failed and waits for its next attempt."""
+    pending = (await run.describe()).raw_description.pending_activities
+    scheduled = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+    return any(one.attempt > 1 and one.state == scheduled for one in pending)
 
 
 async def test_a_cancel_still_gives_the_stock_back(system: System) -> None:
@@ -108,7 +120,9 @@ async def test_a_refund_whose_run_was_ended_is_started_again_by_the_repair(syste
     await system.gateway.fail(refund="down")
     await system.gateway.pay(payment)
     await buyer.when(held["id"], lambda view: bool(view["payments"]), "decided")
-    await system.client.get_workflow_handle(f"late-payment/{QUICK}/sandbox/{payment}").terminate("a test")
+    run = system.client.get_workflow_handle(late_payment_workflow_id(QUICK, SANDBOX, PaymentId(payment)))
+    await eventually(lambda: pausing(run))  # An attempt on its way would go on after the end of its run, and succeed.
+    await run.terminate("a test")
     await system.gateway.fail()
     assert (await repair(system, QUICK)).refunds_started == 1
     await buyer.until_refunded(held["id"], payment)
