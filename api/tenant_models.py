@@ -59,8 +59,14 @@ Cooldown = Annotated[
     int, _number("cooldown_seconds", "How long after an expiry the same buyer may not start again; 0: at once.")
 ]
 LatePaymentsField = Annotated[
-    Literal["reserve", "refund"],
-    Field(description="A payment after the hold's end: reserve the same again if it is free, or refund it."),
+    Literal["reserve", "equivalent", "refund"],
+    Field(
+        description="A payment after the hold's end: `reserve` the same again if it is free (`equivalent`: or as many"
+        " other seats of the same zone), else refund it; or always `refund`."
+    ),
+]
+PaymentGrace = Annotated[
+    int, _number("payment_grace_seconds", "How long after its end a hold waits at most for a payment in flight.")
 ]
 WhatsApp = Annotated[str | None, Field(pattern=WHATSAPP_PATTERN, description="E.164.", examples=["+573001234567"])]
 
@@ -97,6 +103,7 @@ class TenantPatch(StrictModel):
     max_checkouts_per_address: MaxPerAddress = None
     cooldown_seconds: Cooldown = Field(default_factory=int)
     late_payments: LatePaymentsField = "reserve"
+    payment_grace_seconds: PaymentGrace = Field(default_factory=int)
     tax_classes: TaxClasses = Field(default_factory=list)
     whatsapp_number: WhatsApp = None
 
@@ -128,6 +135,7 @@ class TenantOut(Answer):
     max_checkouts_per_address: MaxPerAddress
     cooldown_seconds: Cooldown
     late_payments: LatePaymentsField
+    payment_grace_seconds: PaymentGrace
     tax_classes: TaxClasses
     whatsapp_number: WhatsApp
 

@@ -12,12 +12,13 @@ from db.limits_sql import COUNT, hit_statement, refusal, subjects_of
 OPEN = f"""
     WITH opened AS (
         INSERT INTO checkouts (tenant_id, id, buyer_key, address_key, fingerprint, status, currency,
-                               hold_seconds, extension_seconds, maximum_seconds, auto_extend)
+                               hold_seconds, extension_seconds, maximum_seconds, auto_extend,
+                               payment_grace_seconds)
         SELECT id, %(checkout)s, coalesce((
                    SELECT user_key FROM sessions WHERE tenant_id = %(tenant)s AND sessions.id = %(session)s
                    FOR SHARE), %(buyer)s),
                %(address)s, %(fingerprint)s, 'new', currency, hold_seconds, extension_seconds, maximum_seconds,
-               auto_extend
+               auto_extend, payment_grace_seconds
         FROM tenants WHERE id = %(tenant)s AND clock_timestamp() < %(deadline)s
         FOR KEY SHARE OF tenants
         ON CONFLICT DO NOTHING RETURNING buyer_key, address_key

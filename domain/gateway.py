@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -20,6 +20,8 @@ class PaymentStatus(StrEnum):
     """Declined; the same payment may yet be paid."""
     REFUNDED = "refunded"
     """As a payment's status: all of it went back. As an event's kind: some of it did."""
+    EXPIRED = "expired"
+    """Nothing was taken, and nobody can pay it any more."""
 
 
 class RefundStatus(StrEnum):
@@ -61,6 +63,37 @@ class PaymentEvent:
     currency: str
     occurred_at: datetime
     """When it happened at the gateway (UTC), however late it is delivered."""
+    foreign_tenant: bool = False
+    """It came to this tenant's own account there, but says that it is for another tenant's checkout."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentToStart:
+    """What a gateway is asked to take. `amount` in minor units (ISO 4217)."""
+
+    checkout_id: CheckoutId
+    amount: int
+    currency: str
+    idempotency_key: str
+    """However often it is asked with this key, the gateway makes one payment."""
+    ends_at: datetime
+    """When the hold ends (UTC): nobody should be able to pay much later. Some gateways allow no end that soon."""
+    description: str
+    """For the buyer's statement and the gateway's own pages."""
+    return_url: str | None = None
+    """Where the gateway's page sends the buyer back to, where it has a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartedPayment:
+    """A payment that waits for its buyer, and what the buyer's browser needs to pay it."""
+
+    payment_id: PaymentId
+    status: PaymentStatus
+    url: str | None = None
+    """The gateway's own page, where it has one."""
+    client_secret: str | None = field(default=None, repr=False)
+    """For the gateway's own script in the browser. Handed on to the buyer; never stored or logged."""
 
 
 @dataclass(frozen=True, slots=True)

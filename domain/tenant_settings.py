@@ -40,14 +40,20 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "max_checkouts_per_owner": (1, MAX_COUNT),
     "max_checkouts_per_address": (1, MAX_COUNT),
     "cooldown_seconds": (0, DAY),
+    "payment_grace_seconds": (0, DAY),
 }
 """The least and the most of every whole number."""
 
 
 class LatePayments(StrEnum):
-    """What becomes of a payment after its hold's end: `reserve` the same again if it is free, or else `refund`."""
+    """What becomes of a payment after its hold's end.
+
+    `reserve`: the same things again if they are free, else a refund. `equivalent`: where the very seats are gone, as
+    many others of the same zone and price will do. `refund`: always a refund.
+    """
 
     RESERVE = "reserve"
+    EQUIVALENT = "equivalent"
     REFUND = "refund"
 
 
@@ -84,6 +90,8 @@ class TenantSettings:
     cooldown_seconds: int = 0
     """How long after an expiry the buyer may not start again."""
     late_payments: LatePayments = LatePayments.RESERVE
+    payment_grace_seconds: int = 120
+    """How long after its end a hold waits at most for a payment that is in flight."""
     tax_classes: tuple[TaxClass, ...] = ()
     whatsapp_number: str | None = None
     disabled: bool = False

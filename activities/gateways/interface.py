@@ -1,12 +1,12 @@
-"""The one interface to payment gateways. Starting a payment and expiring its session will join it."""
+"""The one interface to payment gateways."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Protocol
 
-from domain.gateway import GatewayPayment, PaymentEvent, RefundResult
+from domain.gateway import GatewayPayment, PaymentEvent, PaymentToStart, RefundResult, StartedPayment
 from domain.ids import PaymentId, TenantId
 
 
@@ -15,6 +15,25 @@ class Gateway(Protocol):
 
     async def fetch(self, tenant: TenantId, payment_id: PaymentId) -> GatewayPayment | None:
         """The payment as it is now, or None when the gateway does not know it."""
+        ...
+
+    async def start(self, tenant: TenantId, payment: PaymentToStart) -> StartedPayment:
+        """Make a payment that waits for its buyer; once for each idempotency key however often it is asked."""
+        ...
+
+    async def expire(self, tenant: TenantId, payment_id: PaymentId) -> GatewayPayment | None:
+        """See to it that nobody can pay it any more, and say how it stands then.
+
+        EXPIRED: done, or it was before. CAPTURED or PROCESSING: too late, the buyer was quicker. CREATED or FAILED:
+        this gateway cannot end it. None: it does not know the payment. A repeat gives the same.
+        """
+        ...
+
+    def payments(self, tenant: TenantId, since: datetime, until: datetime) -> AsyncIterator[GatewayPayment]:
+        """Every payment of this tenant's that the gateway has for `since` <= its making < `until`, in any order.
+
+        Page by page; raises as the others do.
+        """
         ...
 
     async def refund(self, tenant: TenantId, payment_id: PaymentId, amount: int, idempotency_key: str) -> RefundResult:

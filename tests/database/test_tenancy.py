@@ -116,6 +116,16 @@ MORE_ROWS = (
     " SELECT tenant_id, id, 'k', 'f', now() FROM checkouts WHERE tenant_id = %(tenant)s",
     "INSERT INTO line_metadata (tenant_id, checkout_id, fingerprint, metadata)"
     " SELECT tenant_id, id, 'f', '{}' FROM checkouts WHERE tenant_id = %(tenant)s",
+    "INSERT INTO payments (tenant_id, gateway, payment_id, status, amount, currency)"
+    " VALUES (%(tenant)s, 'g', 'p', 'created', 1, 'COP')",
+    "INSERT INTO payment_starts (tenant_id, checkout_id, request_id, fingerprint, gateway, amount, currency)"
+    " SELECT tenant_id, id, 'k', 'f', 'g', 1, 'COP' FROM checkouts WHERE tenant_id = %(tenant)s",
+    "INSERT INTO order_refunds (tenant_id, id, order_id, gateway, payment_id, amount, currency, reason, actor,"
+    " fingerprint) SELECT tenant_id, id, id, 'g', 'p', 1, 'COP', 'r', 'a', 'f' FROM orders"
+    " WHERE tenant_id = %(tenant)s",
+    "INSERT INTO manual_payments (tenant_id, payment_id, checkout_id, amount, currency, name, reason, actor,"
+    " fingerprint) SELECT tenant_id, 'm', id, 1, 'COP', 'n', 'r', 'a', 'f' FROM checkouts"
+    " WHERE tenant_id = %(tenant)s",
     "INSERT INTO revocations (tenant_id, id, reason, expires_at) VALUES (%(tenant)s, 'jti', 'test', now())",
 )
 """A row for each table that the functions above do not fill."""

@@ -27,8 +27,8 @@ TAX = {"name": "IVA", "rate_basis_points": 1900, "included": True, "valid_from":
 EVERYTHING: dict[str, Any] = {
     "name": "Corner shop", "currency": "USD", "hold_seconds": 60, "extension_seconds": 30, "maximum_seconds": 90,
     "warning_seconds": 10, "auto_extend": False, "max_lines": 5, "max_held_lines": 6, "max_checkouts_per_owner": 7,
-    "max_checkouts_per_address": 8, "cooldown_seconds": 9, "late_payments": "refund", "tax_classes": [TAX],
-    "whatsapp_number": "+573001234567",
+    "max_checkouts_per_address": 8, "cooldown_seconds": 9, "late_payments": "refund", "payment_grace_seconds": 11,
+    "tax_classes": [TAX], "whatsapp_number": "+573001234567",
 }  # fmt: skip
 
 
