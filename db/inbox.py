@@ -10,6 +10,7 @@ from typing import Any
 from psycopg.rows import DictRow
 
 from db.database import Database
+from db.payments import note_of_event
 from domain.checkout import CheckoutStatus
 from domain.gateway import PaymentEvent, PaymentStatus
 from domain.ids import CheckoutId, EventId, GatewayName, PaymentId, TenantId
@@ -44,9 +45,9 @@ class StoredEvent:
 
 _RECORD = """
     INSERT INTO payment_events (tenant_id, gateway, event_id, kind, payment_id, checkout_id, amount, currency,
-                                occurred_at, body)
+                                occurred_at, body, foreign_tenant)
     SELECT id, %(gateway)s, %(event)s, %(kind)s, %(payment)s, %(checkout)s, %(amount)s, %(currency)s,
-           %(occurred_at)s, %(body)s
+           %(occurred_at)s, %(body)s, %(foreign)s
     FROM tenants WHERE id = %(tenant)s
     ON CONFLICT DO NOTHING
 """
@@ -89,8 +90,9 @@ async def record_event(db: Database, tenant: TenantId, event: PaymentEvent, body
         "currency": event.currency,
         "occurred_at": event.occurred_at,
         "body": body,
+        "foreign": event.foreign_tenant,
     }
-    _, rows = await db.run(tenant, (_RECORD, values), (_ONE, values))
+    _, _, rows = await db.run(tenant, (_RECORD, values), note_of_event(tenant, event), (_ONE, values))
     return _stored(rows[0]) if rows else None
 
 

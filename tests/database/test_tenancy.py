@@ -33,7 +33,7 @@ from db.zone_admin import NewZone, ZoneChanges
 from domain.adjacency import Place
 from domain.cart import CartStatus
 from domain.errors import Conflict, MissingTenant
-from domain.gateway import PaymentEvent, PaymentStatus
+from domain.gateway import GatewayPayment, PaymentEvent, PaymentStatus
 from domain.ids import CheckoutId, EventId, GatewayName, PaymentId, ProductId, SeatId, TenantId, ZoneId
 from domain.messages import CheckoutRef, ExtendRequest, Line, LinesRequest, SettleRequest, StartCheckout
 from tests.support import shop
@@ -59,6 +59,9 @@ VALUES: dict[Any, Any] = {
     Sequence[DictRow]: [{"product_id": 1, "zone_id": None, "seat_id": None, "quantity": 1, "stock_item_id": None,
                          "free": 0, "fault": "gone"}],
     PaymentEvent: an_event(a_capture(CHECKOUT, 1)),
+    GatewayPayment: GatewayPayment(
+        GatewayName("sandbox"), PaymentId("p"), CHECKOUT, PaymentStatus.CAPTURED, 1, "COP", 0, None
+    ),
     StoredEvent: StoredEvent(
         GatewayName("sandbox"), EventId("e"), PaymentStatus.CAPTURED, PaymentId("p"), CHECKOUT, 1, "COP", NOW,
         EventState.RECEIVED, None, False,
