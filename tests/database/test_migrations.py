@@ -36,7 +36,7 @@ def objects(url: str) -> set[str]:
 
 
 async def test_up_down_to_nothing_and_up_again_gives_the_same_schema(empty_url: str) -> None:
-    assert [line.split()[0] for line in migrate.status(empty_url)] == ["pending"] * 7
+    assert [line.split()[0] for line in migrate.status(empty_url)] == ["pending"] * 8
     migrate.upgrade(empty_url)
     schema = objects(empty_url)
     assert [line.split(maxsplit=2) for line in migrate.status(empty_url)] == [
@@ -50,6 +50,11 @@ async def test_up_down_to_nothing_and_up_again_gives_the_same_schema(empty_url: 
             "applied",
             "0007",
             "Payments as we know them: started, in flight, made by hand, refunded in part, matching no checkout.",
+        ],
+        [
+            "applied",
+            "0008",
+            "Reconciliation: what was compared with the gateways' ledgers, and where they disagree with ours.",
         ],
     ]
     migrate.downgrade(empty_url, "base")

@@ -129,6 +129,10 @@ MORE_ROWS = (
     "INSERT INTO manual_payments (tenant_id, payment_id, checkout_id, amount, currency, name, reason, actor,"
     " fingerprint) SELECT tenant_id, 'm', id, 1, 'COP', 'n', 'r', 'a', 'f' FROM checkouts"
     " WHERE tenant_id = %(tenant)s",
+    "INSERT INTO reconciliation_runs (tenant_id, id, gateway, actor, since, until, reached, continues)"
+    " VALUES (%(tenant)s, gen_random_uuid(), 'g', 'a', now(), now(), now(), true)",
+    "INSERT INTO reconciliation_findings (tenant_id, gateway, payment_id, kind, detail)"
+    " VALUES (%(tenant)s, 'g', 'p', 'k', '{}')",
     "INSERT INTO revocations (tenant_id, id, reason, expires_at) VALUES (%(tenant)s, 'jti', 'test', now())",
 )
 """A row for each table that the functions above do not fill."""
