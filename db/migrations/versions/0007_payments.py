@@ -71,6 +71,8 @@ STATEMENTS = (
     "ALTER TABLE payment_events ADD COLUMN alerted_at timestamptz",
     # Whether the gateway's message names another tenant than the one whose account and address it came to.
     "ALTER TABLE payment_events ADD COLUMN foreign_tenant boolean NOT NULL DEFAULT false",
+    # The operators' list, newest first, a page at a time.
+    "CREATE INDEX payment_events_by_age ON payment_events (tenant_id, received_at, gateway, event_id)",
     # Refunds of an order, whole or in part: the order stands, its stock and its number stay. The order's own row is the
     # guard: its `refunded` never exceeds its total.
     "ALTER TABLE orders ADD COLUMN refunded bigint NOT NULL DEFAULT 0",
@@ -146,6 +148,7 @@ def downgrade() -> None:
     """)
     op.execute("ALTER TABLE payment_outcomes ALTER COLUMN checkout_id SET NOT NULL")
     op.execute("ALTER TABLE orders DROP COLUMN refunded")
+    op.execute("DROP INDEX payment_events_by_age")
     op.execute("ALTER TABLE payment_events DROP COLUMN handed, DROP COLUMN alerted_at, DROP COLUMN foreign_tenant")
     op.execute("ALTER TABLE checkouts DROP COLUMN payment_grace_seconds")
     op.execute("ALTER TABLE tenants DROP COLUMN payment_grace_seconds, DROP CONSTRAINT tenants_late_payments")
