@@ -72,7 +72,7 @@ STATEMENTS = (
     # Whether the gateway's message names another tenant than the one whose account and address it came to.
     "ALTER TABLE payment_events ADD COLUMN foreign_tenant boolean NOT NULL DEFAULT false",
     # The operators' list, newest first, a page at a time.
-    "CREATE INDEX payment_events_by_age ON payment_events (tenant_id, received_at, gateway, event_id)",
+    "CREATE INDEX payment_events_by_age ON payment_events (received_at, tenant_id, gateway, event_id)",
     # Refunds of an order, whole or in part: the order stands, its stock and its number stay. The order's own row is the
     # guard: its `refunded` never exceeds its total.
     "ALTER TABLE orders ADD COLUMN refunded bigint NOT NULL DEFAULT 0",
