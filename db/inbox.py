@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg.rows import DictRow
 
-from db.database import Database
+from db.database import Database, Statement
 from db.payments import note_of_event
 from domain.checkout import CheckoutStatus
 from domain.gateway import PaymentEvent, PaymentStatus
@@ -81,6 +81,20 @@ _SETTLED = """
 
 async def record_event(db: Database, tenant: TenantId, event: PaymentEvent, body: bytes) -> StoredEvent | None:
     """Store the event once and return its row, the first one's if it was stored before. None: no such tenant."""
+    *_, rows = await db.run(
+        tenant, *event_statements(tenant, event, body), (_ONE, _key(tenant, event.gateway, event.event_id))
+    )
+    return _stored(rows[0]) if rows else None
+
+
+async def stored_event(db: Database, tenant: TenantId, gateway: GatewayName, event: EventId) -> StoredEvent | None:
+    """The event as it is in the inbox now."""
+    [rows] = await db.run(tenant, (_ONE, _key(tenant, gateway, event)))
+    return _stored(rows[0]) if rows else None
+
+
+def event_statements(tenant: TenantId, event: PaymentEvent, body: bytes) -> list[Statement]:
+    """The statements that store an event once and note its payment, for a transaction of the caller's."""
     values: dict[str, Any] = {
         **_key(tenant, event.gateway, event.event_id),
         "kind": event.kind,
@@ -92,8 +106,7 @@ async def record_event(db: Database, tenant: TenantId, event: PaymentEvent, body
         "body": body,
         "foreign": event.foreign_tenant,
     }
-    _, _, rows = await db.run(tenant, (_RECORD, values), note_of_event(tenant, event), (_ONE, values))
-    return _stored(rows[0]) if rows else None
+    return [(_RECORD, values), note_of_event(tenant, event)]
 
 
 async def unsettled_events(
