@@ -12,8 +12,8 @@ depends_on = None
 TABLES = ("payments", "payment_starts", "order_refunds", "manual_payments")
 
 STATEMENTS = (
-    # Every payment we have heard of, as we last heard of it. What became of it is in payment_outcomes. An event may name
-    # a checkout that is not known (yet), so there is no foreign key to it. `closed_at`: after the hold's end the
+    # Every payment we have heard of, as we last heard of it. What became of it is in payment_outcomes. An event may
+    # name a checkout that is not known (yet), so there is no foreign key to it. `closed_at`: after the hold's end the
     # gateway was asked, and the payment no longer keeps the stock from going back.
     """
     CREATE TABLE payments (
@@ -32,8 +32,9 @@ STATEMENTS = (
     """,
     "CREATE INDEX payments_of_checkout ON payments (checkout_id, tenant_id)",
     "CREATE INDEX payments_by_age ON payments (tenant_id, known_at)",
-    # Stored before the gateway is asked to start a payment: the request's id makes its idempotency key there. While
-    # `payment_id` is NULL nobody knows whether the gateway has acted; `closed_at` as above.
+    # Stored before the gateway is asked to start a payment: the request's id makes its idempotency key there, and what
+    # is asked with that key must stay the same, so `return_url` is kept. While `payment_id` is NULL nobody knows whether
+    # the gateway has acted; `closed_at` as above.
     """
     CREATE TABLE payment_starts (
         tenant_id text NOT NULL,
@@ -43,6 +44,7 @@ STATEMENTS = (
         gateway text NOT NULL,
         amount bigint NOT NULL CHECK (amount > 0),
         currency text NOT NULL,
+        return_url text,
         requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         payment_id text,
         closed_at timestamptz,
