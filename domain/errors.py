@@ -219,6 +219,24 @@ class PaymentRefunded(Conflict):
     code, title = "payment_refunded", "The payment is refunded"
 
 
+class RefundExceedsOrder(Conflict):
+    """More than is `left` of the order to refund, in minor units."""
+
+    code, title = "refund_exceeds_order", "That is more than is left of the order"
+
+
+class ReturnExceedsOrder(Conflict):
+    """More than is `left` of a `line` of the order to give back; or nothing is."""
+
+    code, title = "return_exceeds_order", "That is more than the order has left to give back"
+
+
+class ManualPaymentExists(Conflict):
+    """A manual payment of this name was recorded for the checkout before: `payment_id`."""
+
+    code, title = "manual_payment_exists", "This payment was recorded before"
+
+
 class Gone(HoldfastError):
     """The hold is over (expired or cancelled): nothing can be changed any more."""
 

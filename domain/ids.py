@@ -13,6 +13,8 @@ CheckoutId = NewType("CheckoutId", str)
 """A UUID in its canonical lower-case form."""
 OrderId = NewType("OrderId", str)
 """A UUID in its canonical lower-case form; one order per checkout, derived from it."""
+RefundId = NewType("RefundId", str)
+"""A UUID in its canonical lower-case form, of a refund of an order, derived from order and Idempotency-Key."""
 ProductId = NewType("ProductId", int)
 StockItemId = NewType("StockItemId", int)
 EventKey = NewType("EventKey", int)
@@ -57,6 +59,17 @@ def checkout_id_for(tenant: TenantId, buyer: BuyerKey, idempotency_key: str) -> 
 def order_id_for(tenant: TenantId, checkout: CheckoutId) -> OrderId:
     """The one order a checkout can become (UUIDv5, RFC 9562)."""
     return OrderId(str(uuid.uuid5(_NAMESPACE, "\x1f".join((tenant, "order", checkout)))))
+
+
+def order_refund_id_for(tenant: TenantId, order: OrderId, idempotency_key: str) -> RefundId:
+    """The refund that this key names for this order, whoever sends it (UUIDv5, RFC 9562)."""
+    return RefundId(str(uuid.uuid5(_NAMESPACE, "\x1f".join((tenant, "refund", order, idempotency_key)))))
+
+
+def manual_payment_id_for(tenant: TenantId, checkout: CheckoutId, idempotency_key: str) -> PaymentId:
+    """The manual payment that this key names for this checkout, whoever sends it: `man_` and 24 hex digits."""
+    named = uuid.uuid5(_NAMESPACE, "\x1f".join((tenant, "manual", checkout, idempotency_key)))
+    return PaymentId(f"man_{named.hex[:24]}")
 
 
 def buyer_hash(buyer: BuyerKey, key: bytes) -> str:

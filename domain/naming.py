@@ -6,10 +6,11 @@ import the workflow.
 
 from __future__ import annotations
 
-from domain.ids import CheckoutId, GatewayName, PaymentId, TenantId
+from domain.ids import CheckoutId, GatewayName, OrderId, PaymentId, RefundId, TenantId
 
 CHECKOUT = "Checkout"
 LATE_PAYMENT = "LatePayment"
+REFUND_ORDER = "RefundOrder"
 CONSISTENCY_CHECK = "ConsistencyCheck"
 PURGE_TOKENS = "PurgeTokens"
 
@@ -19,6 +20,7 @@ EXTEND_UPDATE = "extend"
 CANCEL_UPDATE = "cancel"
 LINES_UPDATE = "lines"
 PAYMENT_SIGNAL = "payment"
+REFUND_SIGNAL = "refund"
 
 PAYMENT_STARTED = "payment-started"
 """The request id of the one extension that a hold makes by itself. No client's: those are hexadecimal digests."""
@@ -35,6 +37,16 @@ def checkout_workflow_id(tenant: TenantId, checkout: CheckoutId) -> str:
 def late_payment_workflow_id(tenant: TenantId, gateway: GatewayName, payment: PaymentId) -> str:
     """The one workflow of a payment that no open checkout can take."""
     return f"late-payment/{tenant}/{gateway}/{payment}"
+
+
+def order_refunds_workflow_id(tenant: TenantId, order: OrderId) -> str:
+    """The one workflow that makes an order's refunds, one after the other."""
+    return f"refund/{tenant}/{order}"
+
+
+def order_refund_key(tenant: TenantId, refund: RefundId) -> str:
+    """The Idempotency-Key of one refund of an order."""
+    return f"order-refund/{tenant}/{refund}"
 
 
 def refund_key(tenant: TenantId, gateway: GatewayName, payment: PaymentId) -> str:
