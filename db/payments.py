@@ -33,9 +33,14 @@ def note_of_event(tenant: TenantId, event: PaymentEvent) -> Statement:
     return _NOTE, _values(tenant, event, status)
 
 
+def note_of(tenant: TenantId, payment: GatewayPayment) -> Statement:
+    """The statement that notes what the gateway said of a payment when it was asked."""
+    return _NOTE, _values(tenant, payment, payment.status)
+
+
 async def note_payment(db: Database, tenant: TenantId, payment: GatewayPayment) -> None:
     """Note what the gateway said of a payment when it was asked. Older news change nothing; a repeat neither."""
-    await db.run(tenant, (_NOTE, _values(tenant, payment, payment.status)))
+    await db.run(tenant, note_of(tenant, payment))
 
 
 def _values(tenant: TenantId, of: PaymentEvent | GatewayPayment, status: PaymentStatus) -> dict[str, Any]:

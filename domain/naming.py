@@ -52,3 +52,8 @@ def order_refund_key(tenant: TenantId, refund: RefundId) -> str:
 def refund_key(tenant: TenantId, gateway: GatewayName, payment: PaymentId) -> str:
     """The Idempotency-Key of the one full refund of a payment."""
     return f"refund/{tenant}/{gateway}/{payment}"
+
+
+def start_key(tenant: TenantId, checkout: CheckoutId, request_id: str) -> str:
+    """The Idempotency-Key with which a gateway is asked to start a payment; `request_id` names the wish."""
+    return f"start/{tenant}/{checkout}/{request_id}"
