@@ -167,6 +167,8 @@ class Settings(BaseSettings):
     """Standard Webhooks secret (`whsec_` and base64) that the sandbox gateway signs with."""
     sandbox_webhook_url: str | None = None
     """Where the sandbox gateway finds the API. None: on this machine, at `api_port`."""
+    sandbox_public_url: str | None = None
+    """Where buyers' browsers find the sandbox gateway. None: where the API does."""
 
     max_body_bytes: int = Field(default=256 * 1024, ge=1024)
     max_body_seconds: float = Field(default=10.0, gt=0)

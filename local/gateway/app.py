@@ -40,6 +40,7 @@ def config_from(settings: Settings) -> GatewayConfig:
         database=settings.data_dir / "gateway.db",
         secrets=settings.sandbox_gateway_secret.get_secret_value().split(),
         target_url=settings.sandbox_webhook_url or f"http://127.0.0.1:{settings.api_port}",
+        public_url=settings.sandbox_public_url,
     )
 
 
@@ -59,4 +60,4 @@ _ABOUT = """A payment gateway for development and tests. It takes payments, keep
 the [Standard Webhooks](https://www.standardwebhooks.com/) specification to
 `{target}/v1/webhooks/{tenant}/sandbox`, at least once, retried until somebody answers 2xx. On command it duplicates,
 delays, reorders, drops or forges them, and fails itself. Event types: `payment.created`, `payment.processing`,
-`payment.captured`, `payment.failed`, `payment.refunded`."""
+`payment.captured`, `payment.failed`, `payment.refunded`, `payment.expired`."""

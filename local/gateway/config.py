@@ -17,6 +17,8 @@ class GatewayConfig:
     """Standard Webhooks secrets; each webhook is signed with all of them."""
     target_url: str
     """Webhooks go to `{target_url}/v1/webhooks/{tenant}/sandbox`."""
+    public_url: str | None = None
+    """Where buyers' browsers find it. None: where whoever asks has found it."""
     first_retry: float = 0.5
     """The pause after a first failed delivery; it doubles up to `longest_retry`."""
     longest_retry: float = 3600.0

@@ -17,9 +17,10 @@ create table if not exists payments (
     id text primary key, tenant text not null, checkout_id text, amount integer not null check (amount > 0),
     currency text not null, status text not null, reference text, reason text,
     refunded_amount integer not null default 0 check (refunded_amount between 0 and amount),
-    created_at text not null, updated_at text not null
+    created_at text not null, updated_at text not null, ends_at text, return_url text
 );
 create index if not exists payments_by_checkout on payments (checkout_id);
+create index if not exists payments_by_tenant on payments (tenant);
 create table if not exists ledger (
     id integer primary key autoincrement, kind text not null, tenant text not null, payment_id text not null,
     checkout_id text, refund_id text unique, amount integer not null, currency text not null, at text not null
@@ -38,6 +39,10 @@ create index if not exists webhooks_due on webhooks (due_at) where state = 'pend
 create index if not exists webhooks_by_payment on webhooks (payment_id);
 create index if not exists webhooks_by_event on webhooks (event_id);
 """
+
+
+_LATER_COLUMNS = ("ends_at", "return_url")
+"""Of payments: a file made by an older version has them not yet."""
 
 
 class Database:
@@ -79,4 +84,8 @@ def _open(path: Path) -> sqlite3.Connection:
     connection.row_factory = sqlite3.Row
     # A killed process loses nothing with NORMAL; only a power cut may lose the last moments.
     connection.executescript(f"pragma journal_mode=wal; pragma synchronous=normal; {_SCHEMA}")
+    there = {row["name"] for row in connection.execute("pragma table_info(payments)")}
+    for column in _LATER_COLUMNS:
+        if column not in there:
+            connection.execute(f"alter table payments add column {column} text")
     return connection

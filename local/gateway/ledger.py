@@ -6,6 +6,7 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,14 +15,30 @@ from local.gateway.errors import Refused, conflict, not_found
 from local.gateway.schemas import Behaviour, NewPayment
 
 Row = dict[str, Any]
+NEVER, EVER = "0000", "9999"
+"""Before and after every time that is kept, as texts compare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which payments. Times are ISO 8601 in UTC, as they are kept: `since` <= made < `until`."""
+
+    tenant: str | None = None
+    checkout_id: str | None = None
+    since: str = NEVER
+    until: str = EVER
+    after: int = 0
+    limit: int = 100
 
 
 def create(db: sqlite3.Connection, new: NewPayment) -> Row:
     """A payment that nobody has paid yet."""
-    values = new.model_dump(exclude={"announce"}) | {"id": f"pay_{secrets.token_hex(12)}", "now": _now()}
+    values = new.model_dump(mode="json", exclude={"announce"}) | {"id": f"pay_{secrets.token_hex(12)}", "now": _now()}
     db.execute(
-        """insert into payments (id, tenant, checkout_id, amount, currency, status, reference, created_at, updated_at)
-           values (:id, :tenant, :checkout_id, :amount, :currency, 'created', :reference, :now, :now)""",
+        """insert into payments (id, tenant, checkout_id, amount, currency, status, reference, created_at, updated_at,
+                                 ends_at, return_url)
+           values (:id, :tenant, :checkout_id, :amount, :currency, 'created', :reference, :now, :now,
+                   :ends_at, :return_url)""",
         values,
     )
     payment = get(db, values["id"])
@@ -38,11 +55,24 @@ def get(db: sqlite3.Connection, payment_id: str) -> Row:
     return dict(row)
 
 
-def find(db: sqlite3.Connection, checkout_id: str | None, limit: int) -> list[Row]:
-    """The newest payments first, of one checkout or of all."""
-    where = "where checkout_id = ?" if checkout_id is not None else "where ? is null"
-    rows = db.execute(f"select * from payments {where} order by rowid desc limit ?", (checkout_id, limit))
-    return [dict(row) for row in rows]
+def newest(db: sqlite3.Connection, limit: int) -> list[Row]:
+    """The newest payments first."""
+    return [dict(row) for row in db.execute("select * from payments order by rowid desc limit ?", (limit,))]
+
+
+def page(db: sqlite3.Connection, wanted: Wanted) -> tuple[list[Row], int | None]:
+    """Payments in the order they were made; and after which one the next page begins, if there is one."""
+    rows = db.execute(
+        """select rowid as place, * from payments
+           where rowid > :after and (:tenant is null or tenant = :tenant)
+             and (:checkout_id is null or checkout_id = :checkout_id)
+             and created_at >= :since and created_at < :until
+           order by rowid limit :limit + 1""",
+        asdict(wanted),
+    )
+    found = [dict(row) for row in rows]
+    more = found[wanted.limit - 1]["place"] if len(found) > wanted.limit else None
+    return found[: wanted.limit], more
 
 
 def process(db: sqlite3.Connection, payment_id: str, behaviour: Behaviour) -> Row:
@@ -62,6 +92,14 @@ def pay(db: sqlite3.Connection, payment_id: str, behaviour: Behaviour) -> Row:
     _must_be_open(payment)
     _book(db, payment, "capture", payment["amount"], None)
     return _move(db, payment, "captured", behaviour)
+
+
+def expire(db: sqlite3.Connection, payment_id: str, behaviour: Behaviour) -> Row:
+    """Let nobody pay it any more; what is captured or on its way stays as it is."""
+    payment = get(db, payment_id)
+    if payment["status"] not in ("created", "failed"):
+        return payment
+    return _move(db, payment, "expired", behaviour)
 
 
 def decline(db: sqlite3.Connection, payment_id: str, reason: str | None, behaviour: Behaviour) -> Row:

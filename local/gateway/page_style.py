@@ -17,7 +17,7 @@ code { font-size: .85rem } small { display: block; color: var(--soft); font-size
 .amount { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
 .status { border: 1px solid currentColor; border-radius: 1rem; padding: .1rem .6rem; font-size: .85rem }
 .captured { color: var(--good) } .failed { color: var(--bad) } .processing, .created { color: var(--wait) }
-.refunded { color: var(--soft) }
+.refunded, .expired { color: var(--soft) }
 .buttons { display: flex; gap: .4rem } form { margin: 0 }
 button { font: inherit; padding: .25rem .8rem; border-radius: .5rem; border: 1px solid var(--line); cursor: pointer;
   background: transparent; color: var(--ink) }

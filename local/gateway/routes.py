@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Header, Query, Request
@@ -15,14 +17,18 @@ from local.gateway.schemas import (
     Faults,
     Health,
     LedgerEntry,
+    Moment,
     NewPayment,
     NewRefund,
     Payment,
+    Payments,
     Problem,
     Refund,
     Webhook,
 )
 from local.gateway.service import Sandbox
+
+Row = dict[str, Any]
 
 
 async def sandbox_of(request: Request) -> Sandbox:
@@ -31,51 +37,89 @@ async def sandbox_of(request: Request) -> Sandbox:
     return sandbox
 
 
-Here = Annotated[Sandbox, Depends(sandbox_of)]
-Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
-Row = dict[str, Any]
+async def base_of(request: Request) -> str:
+    """Where buyers find the payments' own pages."""
+    sandbox: Sandbox = request.app.state.sandbox
+    return (sandbox.public_url or str(request.base_url)).rstrip("/")
 
+
+async def shown(work: Awaitable[Row], base: str) -> Row:
+    """A payment as it is answered: with the address of its own page."""
+    payment = await work
+    return payment | {"url": f"{base}/pay/{payment['id']}"}
+
+
+Here = Annotated[Sandbox, Depends(sandbox_of)]
+Base = Annotated[str, Depends(base_of)]
+Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
 _NO: dict[int | str, Row] = {404: {"model": Problem}, 409: {"model": Problem}, 422: {"model": Problem}}
 router = APIRouter(responses={422: {"model": Problem}})
 
 
 @router.post("/payments", status_code=201, response_model=Payment, tags=["payments"])
-async def create_payment(here: Here, new: NewPayment, key: Key = None) -> Row:
-    """A payment that waits for its buyer. The same Idempotency-Key gives the same payment."""
-    return await here.run(lambda db: ledger.once(db, "payments", key, new.model_dump(), lambda: ledger.create(db, new)))
+async def create_payment(here: Here, base: Base, new: NewPayment, key: Key = None) -> Row | Response:
+    """A payment that waits for its buyer. The same Idempotency-Key gives the same payment, whatever `ends_at` says."""
+    asked = new.model_dump(mode="json", exclude={"ends_at"})
+    return await here.failing(
+        here.faults.start,
+        lambda: shown(
+            here.run(lambda db: ledger.once(db, "payments", key, asked, lambda: ledger.create(db, new))), base
+        ),
+    )
 
 
-@router.get("/payments", response_model=list[Payment], tags=["payments"])
+@router.get("/payments", response_model=Payments, tags=["payments"])
 async def list_payments(
-    here: Here, checkout_id: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
-) -> list[Row]:
-    """The newest payments first, of one checkout or of all."""
-    return await here.read(ledger.find, checkout_id, limit)
+    here: Here,
+    base: Base,
+    tenant: str | None = None,
+    checkout_id: str | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    cursor: Annotated[int, Query(ge=0, le=2**62)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Row | Response:
+    """The payments made at `since` or later and before `until`, the oldest first, page by page."""
+    wanted = ledger.Wanted(
+        tenant, checkout_id, _kept(since) or ledger.NEVER, _kept(until) or ledger.EVER, cursor, limit
+    )
+    return await here.failing(here.faults.list, lambda: _page(here.read(ledger.page, wanted), base))
 
 
 @router.get("/payments/{payment_id}", response_model=Payment, responses=_NO, tags=["payments"])
-async def get_payment(here: Here, payment_id: str) -> Row | Response:
+async def get_payment(here: Here, base: Base, payment_id: str) -> Row | Response:
     """The payment as it is now."""
-    return await here.failing(here.faults.fetch, lambda: here.read(ledger.get, payment_id))
+    return await here.failing(here.faults.fetch, lambda: shown(here.read(ledger.get, payment_id), base))
 
 
 @router.post("/payments/{payment_id}/process", response_model=Payment, responses=_NO, tags=["payments"])
-async def process_payment(here: Here, payment_id: str, action: Annotated[Act | None, Body()] = None) -> Row:
+async def process_payment(here: Here, base: Base, payment_id: str, action: Annotated[Act | None, Body()] = None) -> Row:
     """The buyer begins to pay: sends payment.processing."""
-    return await here.run(ledger.process, payment_id, here.behaviour_of(action))
+    return await shown(here.run(ledger.process, payment_id, here.behaviour_of(action)), base)
 
 
 @router.post("/payments/{payment_id}/pay", response_model=Payment, responses=_NO, tags=["payments"])
-async def pay_payment(here: Here, payment_id: str, action: Annotated[Act | None, Body()] = None) -> Row:
+async def pay_payment(here: Here, base: Base, payment_id: str, action: Annotated[Act | None, Body()] = None) -> Row:
     """The money is taken: sends payment.captured. Paying a captured payment again changes and sends nothing."""
-    return await here.run(ledger.pay, payment_id, here.behaviour_of(action))
+    return await shown(here.run(ledger.pay, payment_id, here.behaviour_of(action)), base)
 
 
 @router.post("/payments/{payment_id}/decline", response_model=Payment, responses=_NO, tags=["payments"])
-async def decline_payment(here: Here, payment_id: str, action: Annotated[Decline | None, Body()] = None) -> Row:
+async def decline_payment(
+    here: Here, base: Base, payment_id: str, action: Annotated[Decline | None, Body()] = None
+) -> Row:
     """The card is refused: sends payment.failed. The payment may be paid later."""
     reason = None if action is None else action.reason
-    return await here.run(ledger.decline, payment_id, reason, here.behaviour_of(action))
+    return await shown(here.run(ledger.decline, payment_id, reason, here.behaviour_of(action)), base)
+
+
+@router.post("/payments/{payment_id}/expire", response_model=Payment, responses=_NO, tags=["payments"])
+async def expire_payment(
+    here: Here, base: Base, payment_id: str, action: Annotated[Act | None, Body()] = None
+) -> Row | Response:
+    """Nobody can pay it any more: sends payment.expired. A captured payment, or one on its way, stays as it is."""
+    behaviour = here.behaviour_of(action)
+    return await here.failing(here.faults.expire, lambda: shown(here.run(ledger.expire, payment_id, behaviour), base))
 
 
 @router.post("/payments/{payment_id}/refund", response_model=Refund, responses=_NO, tags=["payments"])
@@ -131,3 +175,14 @@ async def set_faults(here: Here, faults: Faults) -> Faults:
 async def health() -> Health:
     """It is up."""
     return Health()
+
+
+async def _page(work: Awaitable[tuple[list[Row], int | None]], base: str) -> Row:
+    payments, more = await work
+    items = [payment | {"url": f"{base}/pay/{payment['id']}"} for payment in payments]
+    return {"items": items, "next": None if more is None else str(more)}
+
+
+def _kept(moment: datetime | None) -> str | None:
+    """As the ledger keeps times."""
+    return None if moment is None else moment.astimezone(UTC).isoformat()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 Amount = Annotated[int, Field(ge=1, le=10**15)]
 Text = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Tenant = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
-Status = Literal["created", "processing", "captured", "failed", "refunded"]
+Url = Annotated[str, Field(max_length=2000, pattern=r"^https?://[!-~]+$")]
+Moment = Annotated[AwareDatetime, Field(strict=False)]
+"""A time with an offset (RFC 3339)."""
+Status = Literal["created", "processing", "captured", "failed", "refunded", "expired"]
 
 
 class Strict(BaseModel):
@@ -36,6 +39,10 @@ class NewPayment(Strict):
     amount: Amount
     currency: str = Field(pattern=r"^[A-Z]{3}$", examples=["COP"])
     reference: Text | None = Field(default=None, description="For people: shown on the page.")
+    ends_at: Moment | None = Field(
+        default=None, description="Shown on the page. The payment can be paid until somebody expires it all the same."
+    )
+    return_url: Url | None = Field(default=None, description="Where the payment's own page sends the buyer back to.")
     announce: bool = Field(default=False, description="Send payment.created too.")
 
 
@@ -71,6 +78,16 @@ class Payment(BaseModel):
     reason: str | None
     created_at: str
     updated_at: str
+    ends_at: str | None
+    return_url: str | None
+    url: str = Field(description="The payment's own page, for its buyer.")
+
+
+class Payments(BaseModel):
+    """One page of payments, the oldest first."""
+
+    items: list[Payment]
+    next: str | None = Field(description="Ask with `cursor` set to this for the rest; null: there is none.")
 
 
 class Refund(BaseModel):
@@ -127,6 +144,9 @@ class Faults(Strict):
     """
 
     fetch: FetchFault | None = None
+    list: FetchFault | None = None
+    start: ActFault | None = None
+    expire: ActFault | None = None
     refund: ActFault | None = None
 
 

@@ -26,6 +26,7 @@ class Sandbox:
     def __init__(self, config: GatewayConfig, database: Database, sender: Sender) -> None:
         self._config, self._database, self._sender = config, database, sender
         self.behaviour, self.faults = Behaviour(), Faults()
+        self.public_url = config.public_url
 
     async def run(
         self, work: Callable[Concatenate[sqlite3.Connection, _P], _R], *args: _P.args, **kwargs: _P.kwargs

@@ -47,6 +47,10 @@ class RunningGateway:
         """Refuse the buyer's card."""
         return await self._act(payment_id, "decline", {}, behaviour)
 
+    async def expire(self, payment_id: str, **behaviour: int | bool) -> Json:
+        """Let nobody pay it any more, as the gateway itself might."""
+        return await self._act(payment_id, "expire", {}, behaviour)
+
     async def refund(self, payment_id: str, amount: int | None = None, **behaviour: int | bool) -> Json:
         """Give money back, as an operator at the gateway's own desk would."""
         return await self._act(payment_id, "refund", {"amount": amount}, behaviour)
@@ -58,8 +62,8 @@ class RunningGateway:
 
     async def payments_of(self, checkout_id: str) -> list[Json]:
         """The checkout's payments, the newest first."""
-        found: list[Json] = await self.call("GET", f"/payments?checkout_id={checkout_id}")
-        return found
+        found = await self.call("GET", f"/payments?checkout_id={checkout_id}&limit=1000")
+        return list(reversed(found["items"]))
 
     async def ledger(self, tenant: str | None = None) -> list[Json]:
         """Every movement of money."""
