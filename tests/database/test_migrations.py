@@ -36,7 +36,7 @@ def objects(url: str) -> set[str]:
 
 
 async def test_up_down_to_nothing_and_up_again_gives_the_same_schema(empty_url: str) -> None:
-    assert [line.split()[0] for line in migrate.status(empty_url)] == ["pending"] * 8
+    assert [line.split()[0] for line in migrate.status(empty_url)] == ["pending"] * 9
     migrate.upgrade(empty_url)
     schema = objects(empty_url)
     assert [line.split(maxsplit=2) for line in migrate.status(empty_url)] == [
@@ -55,6 +55,12 @@ async def test_up_down_to_nothing_and_up_again_gives_the_same_schema(empty_url: 
             "applied",
             "0008",
             "Reconciliation: what was compared with the gateways' ledgers, and where they disagree with ours.",
+        ],
+        [
+            "applied",
+            "0009",
+            "Fulfilment: where to write to a buyer, what was done for each order, tickets, statistics, and how a shop"
+            " looks.",
         ],
     ]
     migrate.downgrade(empty_url, "base")

@@ -133,6 +133,17 @@ MORE_ROWS = (
     " VALUES (%(tenant)s, gen_random_uuid(), 'g', 'a', now(), now(), now(), true)",
     "INSERT INTO reconciliation_findings (tenant_id, gateway, payment_id, kind, detail)"
     " VALUES (%(tenant)s, 'g', 'p', 'k', '{}')",
+    "INSERT INTO checkout_contacts (tenant_id, checkout_id) SELECT tenant_id, id FROM checkouts"
+    " WHERE tenant_id = %(tenant)s",
+    "INSERT INTO fulfilment_steps (tenant_id, order_id, step) SELECT tenant_id, id, 'pdf' FROM orders"
+    " WHERE tenant_id = %(tenant)s",
+    "INSERT INTO order_documents (tenant_id, order_id, kind, content, pages) SELECT tenant_id, id, 'tickets', 'x', 1"
+    " FROM orders WHERE tenant_id = %(tenant)s",
+    "INSERT INTO refund_notices (tenant_id, gateway, payment_id) VALUES (%(tenant)s, 'g', 'p')",
+    "INSERT INTO daily_sales (tenant_id, day, currency, orders, units, revenue)"
+    " VALUES (%(tenant)s, '2026-01-01', 'COP', 1, 1, 1)",
+    "INSERT INTO daily_item_sales (tenant_id, day, currency, kind, item_id, units, revenue)"
+    " VALUES (%(tenant)s, '2026-01-01', 'COP', 'product', 1, 1, 1)",
     "INSERT INTO revocations (tenant_id, id, reason, expires_at) VALUES (%(tenant)s, 'jti', 'test', now())",
 )
 """A row for each table that the functions above do not fill."""
