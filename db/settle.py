@@ -1,31 +1,39 @@
-"""Settle: the only way a checkout leaves `held`. Lock and read; decide; write and commit. Two round trips."""
+"""Settle: the only way a checkout leaves `held`. Lock and read; decide; write and commit. Two round trips.
+
+A payment that comes when the checkout is over takes one more: the same things are held again first, if they are free.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import replace
 from typing import Any
 
 from psycopg import errors
-from psycopg.rows import DictRow
 
 from db.database import Database, Statement, Transaction
 from db.limits_sql import UNCOUNT
+from db.settle_again import hold_again, overdue_in_the_way
+from db.settle_seen import Seen
 from db.settle_sql import (
     CONFIRM_CHECKOUT,
     FREE_CART,
     LOCK,
     LOCK_CART,
     LOOK,
+    NOTE_LATE_CART,
     REFUND_PAYMENT,
     RELEASE_CHECKOUT,
     SETTLE_EVENTS,
     TAKE_FROM_CART,
 )
 from domain.checkout import CheckoutStatus
-from domain.ids import GatewayName, PaymentId, order_id_for
-from domain.messages import Capture, Ruling, Settled, SettleRequest, Wanted
-from domain.settlement import QUARANTINED, Situation, Verdict, decide
+from domain.ids import order_id_for
+from domain.messages import CheckoutRef, Ruling, Settled, SettleRequest, Wanted
+from domain.payment_decision import QUARANTINED
+from domain.settlement import Verdict, decide
+
+MAX_ROUNDS = 3
+"""Tries to free overdue holds before a late payment's things are not to be had."""
 
 
 async def settle(db: Database, request: SettleRequest) -> Settled:
@@ -34,89 +42,81 @@ async def settle(db: Database, request: SettleRequest) -> Settled:
     Any number of callers may ask, any number of times: the row's status is the only arbiter. `confirmed`, `cancelled`,
     `expired` and "not yet" (`held` with `remaining_ms`) are ordinary answers.
     """
-
-    async def work(transaction: Transaction) -> Settled:
-        return await settle_within(transaction, request)
-
     try:
-        return await db.transact(request.ref.tenant, work)
+        return await _settle(db, request)
     except errors.UniqueViolation:
         # Another checkout decided this very payment in the same instant: look again, and see its outcome.
-        return await db.transact(request.ref.tenant, work)
+        return await _settle(db, request)
 
 
 async def settle_within(transaction: Transaction, request: SettleRequest, *also: Statement) -> Settled:
-    """The same in a transaction of the caller's, which this commits, with the statements `also`."""
+    """To cancel or expire in a transaction of the caller's, which this commits, with the statements `also`."""
+    seen = await _look(transaction, request)
+    return Settled(status=None) if seen is None else await _carry_out(transaction, seen, _decide(seen), *also)
+
+
+async def _settle(db: Database, request: SettleRequest) -> Settled:
+    tenant = request.ref.tenant
+    for _ in range(MAX_ROUNDS):
+        settled = await db.transact(tenant, lambda transaction: _attempt(transaction, request, final=False))
+        if settled is not None:
+            return settled
+        if not await _free_overdue(db, request.ref):
+            break
+    settled = await db.transact(tenant, lambda transaction: _attempt(transaction, request, final=True))
+    if settled is None:
+        raise AssertionError("a final attempt decides")
+    return settled
+
+
+async def _attempt(transaction: Transaction, request: SettleRequest, *, final: bool) -> Settled | None:
+    """None: a late payment's things are not free, which somebody's overdue hold may be the reason of."""
+    seen = await _look(transaction, request)
+    if seen is None:
+        return Settled(status=None)
+    verdict = _decide(seen)
+    if verdict.reserves and not await _had_again(transaction, seen):
+        if not final:
+            await transaction.commit()
+            return None
+        seen = replace(seen, to_be_had=False)
+        verdict = _decide(seen)
+    return await _carry_out(transaction, seen, verdict)
+
+
+async def _look(transaction: Transaction, request: SettleRequest) -> Seen | None:
     values = _values(request)
     locked, looked = await transaction.read((LOCK, values), (LOOK, values))
-    if not locked:
-        return Settled(status=None)
-    seen = _Seen(request, locked[0], looked[0])
-    verdict = decide(seen.situation, request.wanted, request.capture)
+    return Seen(request, locked[0], looked[0]) if locked else None
+
+
+def _decide(seen: Seen) -> Verdict:
+    return decide(seen.situation, seen.request.wanted, seen.request.capture)
+
+
+async def _had_again(transaction: Transaction, seen: Seen) -> bool:
+    return await hold_again(transaction, seen.request.ref, seen.row["cart_id"], seen.situation.policy)
+
+
+async def _carry_out(transaction: Transaction, seen: Seen, verdict: Verdict, *also: Statement) -> Settled:
     await transaction.commit(*_writes(seen, verdict), *also)
     return seen.settled(verdict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    request: SettleRequest
-    row: DictRow
-    look: DictRow
-
-    @property
-    def situation(self) -> Situation:
-        row, look = self.row, self.look
-        return Situation(
-            checkout_id=self.request.ref.checkout_id,
-            status=CheckoutStatus(row["status"]),
-            expires_at=row["expires_at"],
-            now=look["now"],
-            total=row["total"],
-            currency=row["currency"],
-            order_payment=(look["paid_gateway"], look["paid_by"]) if look["paid_by"] else None,
-            decided=Ruling(look["decided"]) if look["decided"] else Ruling.NONE,
-            in_hand=self._in_hand(),
-        )
-
-    def _in_hand(self) -> Capture | None:
-        event = self.look["in_hand"]
-        if event is None:
-            return None
-        return Capture(
-            gateway=GatewayName(event["gateway"]),
-            payment_id=PaymentId(event["payment_id"]),
-            checkout_id=self.request.ref.checkout_id,
-            amount=event["amount"],
-            currency=event["currency"],
-            received_at=datetime.fromisoformat(event["received_at"]),
-        )
-
-    def settled(self, verdict: Verdict) -> Settled:
-        """The state after the verdict was carried out."""
-        status = verdict.becomes or CheckoutStatus(self.row["status"])
-        paid_by = (
-            verdict.capture.payment_id if verdict.becomes is CheckoutStatus.CONFIRMED and verdict.capture else None
-        )
-        ref = self.request.ref
-        return Settled(
-            status=status,
-            remaining_ms=self.look["remaining_ms"] or 0 if status is CheckoutStatus.HELD else 0,
-            order_id=order_id_for(ref.tenant, ref.checkout_id) if status is CheckoutStatus.CONFIRMED else None,
-            paid_by=paid_by or self.look["paid_by"],
-            ruling=verdict.ruling if verdict.ruling is not Ruling.NONE else self._standing(),
-            reason=verdict.reason or self.look["decided_reason"] or "",
-        )
-
-    def _standing(self) -> Ruling:
-        """What was decided of this payment before, so that a repeat hears the same."""
-        return Ruling(self.look["decided"]) if self.look["decided"] else Ruling.NONE
+async def _free_overdue(db: Database, ref: CheckoutRef) -> bool:
+    """Expire what is over and stands in the way; whether there was any."""
+    overdue = await overdue_in_the_way(db, ref.tenant, ref.checkout_id)
+    for checkout in overdue:
+        await _settle(db, SettleRequest(CheckoutRef(ref.tenant, checkout), Wanted.EXPIRE))
+    return bool(overdue)
 
 
-def _writes(seen: _Seen, verdict: Verdict) -> list[Statement]:
+def _writes(seen: Seen, verdict: Verdict) -> list[Statement]:
     """Checkout, then limits, cart, stock items by id, and payment: the global lock order."""
     values = {**_values(seen.request), "at": seen.look["now"], "becomes": verdict.becomes, "cart": seen.row["cart_id"]}
-    writes: list[Statement] = [(UNCOUNT, values)] if verdict.becomes is not None else []
-    writes += _writes_of_cart(verdict.becomes, values)
+    counted = verdict.becomes is not None and not verdict.reserves
+    writes: list[Statement] = [(UNCOUNT, values)] if counted else []
+    writes += _writes_of_cart(verdict, values)
     if verdict.becomes is CheckoutStatus.CONFIRMED and verdict.capture is not None:
         writes.append((CONFIRM_CHECKOUT, {**values, **_of_payment(verdict)}))
     elif verdict.becomes is not None:
@@ -128,12 +128,13 @@ def _writes(seen: _Seen, verdict: Verdict) -> list[Statement]:
     return writes
 
 
-def _writes_of_cart(becomes: CheckoutStatus | None, values: dict[str, Any]) -> list[Statement]:
+def _writes_of_cart(verdict: Verdict, values: dict[str, Any]) -> list[Statement]:
     """Sold things leave the cart, and it can be changed again. Nothing for a checkout that came from no cart."""
-    if becomes is None or values["cart"] is None:
+    if verdict.becomes is None or values["cart"] is None:
         return []
-    sold = [TAKE_FROM_CART] if becomes is CheckoutStatus.CONFIRMED else []
-    return [(sql, values) for sql in (LOCK_CART, *sold, FREE_CART)]
+    sold = [TAKE_FROM_CART] if verdict.becomes is CheckoutStatus.CONFIRMED else []
+    after = NOTE_LATE_CART if verdict.reserves else FREE_CART
+    return [(sql, {**values, "late": verdict.reserves}) for sql in (LOCK_CART, *sold, after)]
 
 
 def _values(request: SettleRequest) -> dict[str, Any]:

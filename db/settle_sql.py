@@ -7,27 +7,46 @@ LOCK = """
 """
 
 # A statement of its own, after the lock was had: its clock and its snapshot are later than the lock's wait.
-# A payment that was decided before is not in hand, whatever a later event says of it.
+# A payment that was decided before is not in hand, whatever a later event says of it. What is only of use at the end of
+# a hold is only looked for there.
 LOOK = """
     WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
-    SELECT clock.now,
+    SELECT clock.now, t.late_payments AS policy,
            greatest(0, ceil(extract(epoch FROM c.expires_at - clock.now) * 1000))::bigint AS remaining_ms,
            paid.gateway AS paid_gateway, paid.payment_id AS paid_by,
            decided.kind AS decided, decided.reason AS decided_reason,
+           CASE WHEN %(payment)s::text IS NOT NULL THEN EXISTS (
+               SELECT FROM payments p
+               WHERE p.tenant_id = c.tenant_id AND p.gateway = %(gateway)s AND p.payment_id = %(payment)s
+                 AND p.known_at < c.expires_at)
+           ELSE false END AS known_in_time,
            CASE WHEN %(looks_for_payment)s AND c.expires_at <= clock.now THEN (
                SELECT jsonb_build_object('gateway', e.gateway, 'payment_id', e.payment_id, 'amount', e.amount,
-                                         'currency', e.currency, 'received_at', e.received_at)
+                                         'currency', e.currency, 'received_at', e.received_at, 'known_in_time', EXISTS (
+                                             SELECT FROM payments p
+                                             WHERE p.tenant_id = e.tenant_id AND p.gateway = e.gateway
+                                               AND p.payment_id = e.payment_id AND p.known_at < c.expires_at))
                FROM payment_events e
                WHERE e.tenant_id = c.tenant_id AND e.checkout_id = c.id AND e.kind = 'captured'
-                 AND e.state <> 'settled' AND e.received_at < c.expires_at
-                 AND e.amount = c.total AND e.currency = c.currency
+                 AND e.state <> 'settled' AND e.amount = c.total AND e.currency = c.currency
                  AND NOT EXISTS (
                      SELECT FROM payment_outcomes o WHERE o.tenant_id = e.tenant_id
                        AND o.gateway = e.gateway AND o.payment_id = e.payment_id)
                ORDER BY e.received_at LIMIT 1)
-           END AS in_hand
+           END AS in_hand,
+           CASE WHEN %(looks_for_payment)s AND c.expires_at <= clock.now THEN
+               c.expires_at + make_interval(secs => c.payment_grace_seconds) END AS waits_until,
+           CASE WHEN %(looks_for_payment)s AND c.expires_at <= clock.now THEN
+               EXISTS (SELECT FROM payments p
+                       WHERE p.tenant_id = c.tenant_id AND p.checkout_id = c.id AND p.closed_at IS NULL
+                         AND p.status IN ('created', 'processing', 'failed') AND p.known_at < c.expires_at)
+               OR EXISTS (SELECT FROM payment_starts s
+                          WHERE s.tenant_id = c.tenant_id AND s.checkout_id = c.id AND s.closed_at IS NULL
+                            AND s.payment_id IS NULL)
+           ELSE false END AS in_flight
     FROM clock
     JOIN checkouts c ON c.tenant_id = %(tenant)s AND c.id = %(checkout)s
+    JOIN tenants t ON t.id = %(tenant)s
     LEFT JOIN payment_outcomes paid
         ON paid.tenant_id = c.tenant_id AND paid.checkout_id = c.id AND paid.kind = 'order'
     LEFT JOIN payment_outcomes decided
@@ -38,11 +57,15 @@ LOOK = """
 # younger than the wait for this lock.
 LOCK_CART = "SELECT FROM carts WHERE tenant_id = %(tenant)s AND id = %(cart)s FOR UPDATE"
 
-# The cart loses what was sold, and no more: a cart that was merged into this one while it was held stays.
+# The cart loses what was sold, and no more: a cart that was merged into this one while it was held stays. By the time
+# of a late payment the cart may be in another checkout's hands, which then has it as it was.
 TAKE_FROM_CART = """
     WITH sold AS MATERIALIZED (
         SELECT product_id, sum(quantity)::integer AS quantity FROM checkout_lines
-        WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND status = 'held' GROUP BY product_id
+        WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND status = 'held'
+          AND (NOT %(late)s OR EXISTS (
+              SELECT FROM carts WHERE tenant_id = %(tenant)s AND id = %(cart)s AND status = 'available'))
+        GROUP BY product_id
     ), taken AS (
         DELETE FROM cart_lines l USING sold
         WHERE l.tenant_id = %(tenant)s AND l.cart_id = %(cart)s AND l.product_id = sold.product_id
@@ -69,6 +92,13 @@ FREE_CART = """
            jsonb_build_object('status', 'processing', 'checkout_id', %(checkout)s::text),
            jsonb_build_object('status', status, 'checkout_id', checkout_id)
     FROM freed
+"""
+
+NOTE_LATE_CART = """
+    INSERT INTO audit_log (tenant_id, actor, action, subject, before, after)
+    SELECT %(tenant)s, 'system:checkout', 'cart.confirmed', 'cart:' || id, NULL,
+           jsonb_build_object('status', status, 'sold_late_with', %(checkout)s::text)
+    FROM carts WHERE tenant_id = %(tenant)s AND id = %(cart)s AND status = 'available'
 """
 
 # reserved → sold, order and order lines, and the payment's outcome: one statement, so one plan and one message.

@@ -153,6 +153,8 @@ class Settled:
     paid_by: PaymentId | None = None
     ruling: Ruling = Ruling.NONE
     reason: str = ""
+    in_flight: bool = False
+    """`held` past the end: a payment was started that may yet be captured. `remaining_ms`: how long that is awaited."""
 
 
 @dataclass(frozen=True)
@@ -288,3 +290,7 @@ class Repaired:
     holds_settled: int = 0
     events_delivered: int = 0
     refunds_started: int = 0
+    events_unmatched: int = 0
+    """Events newly told of, whose checkout is not known."""
+    unmatched_refunded: int = 0
+    """Payments that go back because their checkout did not appear."""

@@ -8,25 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from domain.checkout import CheckoutStatus, is_over
+from domain.gateway import PaymentStatus
 from domain.ids import CheckoutId, GatewayName, PaymentId
 from domain.messages import Capture, Ruling, Wanted
-
-
-class RefundReason(StrEnum):
-    """Why a captured payment cannot become this checkout's order."""
-
-    LATE = "late"
-    SECOND_PAYMENT = "second_payment"
-    WRONG_AMOUNT = "wrong_amount"
-    WRONG_CURRENCY = "wrong_currency"
-    WRONG_CHECKOUT = "wrong_checkout"
-
-
-QUARANTINED = frozenset({RefundReason.WRONG_AMOUNT, RefundReason.WRONG_CURRENCY, RefundReason.WRONG_CHECKOUT})
-"""Refunds that somebody should look at: the money was not what was asked for."""
+from domain.payment_decision import CheckoutFacts, Decision, Judgement, Others, PaymentFacts, RefundReason, judge
+from domain.tenant_settings import LatePayments
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +27,27 @@ class Situation:
     now: datetime
     total: int
     currency: str
+    policy: LatePayments = LatePayments.RESERVE
     order_payment: tuple[GatewayName, PaymentId] | None = None
     """The payment that the order was made with."""
     decided: Ruling = Ruling.NONE
     """What was decided of the evidence's payment before, if anything was."""
+    known_in_time: bool = False
+    """Whether we knew of the evidence's payment before the hold's end."""
     in_hand: Capture | None = None
-    """A capture that reached the inbox in time and that nobody has settled yet."""
+    """A capture in the inbox that nobody has settled yet."""
+    in_hand_known_in_time: bool = False
+    in_flight: bool = False
+    """Whether a payment was started that may yet be captured, and its gateway has not been asked since the end."""
+    waits_until: datetime | None = None
+    """How long a payment in flight is waited for."""
+    to_be_had: bool = True
+    """False once it was tried to hold the same things again, and they could not be had."""
+
+    @property
+    def facts(self) -> CheckoutFacts:
+        """The checkout's own."""
+        return CheckoutFacts(self.checkout_id, self.status, self.expires_at, self.total, self.currency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,10 @@ class Verdict:
     reason: RefundReason | None = None
     capture: Capture | None = None
     """The evidence the ruling speaks of."""
+    reserves: bool = False
+    """The things are not held any more: hold them again first. If that cannot be done, decide anew without."""
+    waits: bool = False
+    """Past its end, the hold waits for a payment in flight."""
 
 
 def decide(situation: Situation, wanted: Wanted, capture: Capture | None = None) -> Verdict:
@@ -72,36 +79,45 @@ def decide(situation: Situation, wanted: Wanted, capture: Capture | None = None)
 
 
 def _on_capture(situation: Situation, capture: Capture) -> Verdict:
-    if situation.decided is not Ruling.NONE or (capture.gateway, capture.payment_id) == situation.order_payment:
-        return Verdict(capture=capture)  # A repeat: what was decided of this payment stands.
-    reason = _why_not(situation, capture)
-    if reason is not None:
-        return Verdict(ruling=Ruling.REFUND, reason=reason, capture=capture)
-    return Verdict(becomes=CheckoutStatus.CONFIRMED, ruling=Ruling.ORDER, capture=capture)
+    judgement = _judge(situation, capture, _others(situation, capture), situation.known_in_time)
+    if judgement.decision is Decision.IGNORE:
+        return Verdict(capture=capture)
+    if judgement.decision is Decision.REFUND:
+        return Verdict(ruling=Ruling.REFUND, reason=judgement.reason, capture=capture)
+    return _order(capture, reserves=judgement.decision is Decision.RESERVE)
 
 
-def _why_not(situation: Situation, capture: Capture) -> RefundReason | None:
-    if capture.checkout_id != situation.checkout_id:
-        return RefundReason.WRONG_CHECKOUT
-    if capture.currency != situation.currency:
-        return RefundReason.WRONG_CURRENCY
-    if capture.amount != situation.total:
-        return RefundReason.WRONG_AMOUNT
-    if situation.status is CheckoutStatus.CONFIRMED:
-        return RefundReason.SECOND_PAYMENT
-    if situation.status is not CheckoutStatus.HELD or not _in_time(situation, capture):
-        return RefundReason.LATE
-    return None
+def _judge(situation: Situation, capture: Capture, others: Others, known_in_time: bool) -> Judgement:
+    payment = PaymentFacts(
+        PaymentStatus.CAPTURED,
+        capture.checkout_id,
+        capture.amount,
+        capture.currency,
+        capture.received_at,
+        known_in_time,
+    )
+    return judge(payment, situation.facts, situation.policy, others, to_be_had=situation.to_be_had)
 
 
-def _in_time(situation: Situation, capture: Capture) -> bool:
-    """In time is what reached us before the end, however late a worker gets to it: the stock is still held."""
-    return situation.expires_at is not None and not is_over(capture.received_at, situation.expires_at)
+def _others(situation: Situation, capture: Capture) -> Others:
+    this = (capture.gateway, capture.payment_id)
+    if situation.decided is not Ruling.NONE or this == situation.order_payment:
+        return Others.THIS_ONE
+    return Others.NOTHING if situation.order_payment is None else Others.ANOTHER
+
+
+def _order(capture: Capture, *, reserves: bool = False) -> Verdict:
+    return Verdict(becomes=CheckoutStatus.CONFIRMED, ruling=Ruling.ORDER, capture=capture, reserves=reserves)
 
 
 def _on_end(situation: Situation) -> Verdict:
     if situation.expires_at is None or not is_over(situation.now, situation.expires_at):
         return Verdict()  # Not yet.
-    if situation.in_hand is not None and _why_not(situation, situation.in_hand) is None:
-        return Verdict(becomes=CheckoutStatus.CONFIRMED, ruling=Ruling.ORDER, capture=situation.in_hand)
+    in_hand = situation.in_hand
+    if in_hand is not None:
+        judgement = _judge(situation, in_hand, Others.NOTHING, situation.in_hand_known_in_time)
+        if judgement.decision is Decision.CONFIRM:
+            return _order(in_hand)
+    if situation.in_flight and situation.waits_until is not None and situation.now < situation.waits_until:
+        return Verdict(waits=True)
     return Verdict(becomes=CheckoutStatus.EXPIRED)

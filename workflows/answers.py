@@ -15,7 +15,7 @@ from domain.messages import (
     Ruling,
     Settled,
 )
-from domain.settlement import RefundReason
+from domain.payment_decision import RefundReason
 
 
 def answer_to_confirm(settled: Settled, capture: Capture) -> Answer:

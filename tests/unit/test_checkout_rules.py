@@ -24,7 +24,7 @@ from domain.ids import (
 )
 from domain.messages import Answer, CancelUpdate, Capture, ConfirmUpdate, ExtendUpdate, Ruling, Settled
 from domain.money import Money
-from domain.settlement import RefundReason
+from domain.payment_decision import RefundReason
 from workflows import policies
 from workflows.answers import answer_to_confirm, answer_to_extend, answer_when_over
 from workflows.details import describe

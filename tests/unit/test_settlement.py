@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from domain.checkout import CheckoutStatus
 from domain.ids import CheckoutId, GatewayName, PaymentId
 from domain.messages import Capture, Ruling, Wanted
-from domain.settlement import QUARANTINED, RefundReason, Situation, Verdict, decide
+from domain.payment_decision import QUARANTINED, RefundReason
+from domain.settlement import Situation, Verdict, decide
+from domain.tenant_settings import LatePayments
 
 END = datetime(2026, 1, 1, 12, 15, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
@@ -32,7 +34,11 @@ NOT_HELD = tuple(status for status in CheckoutStatus if status is not CheckoutSt
 NOT_CONFIRMED = tuple(status for status in NOT_HELD if status is not CheckoutStatus.CONFIRMED)
 
 
-def situation(status: CheckoutStatus = CheckoutStatus.HELD, now: datetime = END - TICK) -> Situation:
+def situation(
+    status: CheckoutStatus = CheckoutStatus.HELD,
+    now: datetime = END - TICK,
+    policy: LatePayments = LatePayments.REFUND,
+) -> Situation:
     """A checkout of 1000 COP as its row would be; a confirmed one was paid by another payment, p-0."""
     return Situation(
         checkout_id=HERE,
@@ -41,6 +47,7 @@ def situation(status: CheckoutStatus = CheckoutStatus.HELD, now: datetime = END 
         now=now,
         total=1000,
         currency="COP",
+        policy=policy,
         order_payment=(SANDBOX, PaymentId("p-0")) if status is CheckoutStatus.CONFIRMED else None,
     )
 
@@ -59,7 +66,7 @@ def test_a_payment_that_came_in_time_confirms_a_held_checkout_however_late_it_is
 
 
 @pytest.mark.parametrize("capture", [AT_THE_END, AFTER_THE_END])
-def test_a_payment_at_or_after_the_end_is_late(capture: Capture) -> None:
+def test_a_payment_at_or_after_the_end_is_late_where_the_tenant_wants_it_back(capture: Capture) -> None:
     assert decide(situation(), Wanted.CONFIRM, capture) == refund(RefundReason.LATE, capture)
 
 
@@ -75,6 +82,47 @@ def test_wrong_money_is_given_back_whatever_the_checkout_is(status: CheckoutStat
 def test_a_payment_for_a_checkout_that_holds_nothing_is_late(status: CheckoutStatus, when: str) -> None:
     assert decide(situation(status), Wanted.CONFIRM, EVIDENCE[when]) == refund(RefundReason.LATE, EVIDENCE[when])
     assert RefundReason.LATE not in QUARANTINED
+
+
+@pytest.mark.parametrize("policy", [LatePayments.RESERVE, LatePayments.EQUIVALENT])
+@pytest.mark.parametrize("status", [CheckoutStatus.EXPIRED, CheckoutStatus.CANCELLED])
+@pytest.mark.parametrize("when", list(EVIDENCE))
+def test_a_payment_for_what_is_over_has_it_held_again_and_is_late_only_when_that_fails(
+    status: CheckoutStatus, when: str, policy: LatePayments
+) -> None:
+    seen, capture = situation(status, policy=policy), EVIDENCE[when]
+    assert decide(seen, Wanted.CONFIRM, capture) == replace(order(capture), reserves=True)
+    gone = replace(seen, to_be_had=False)
+    assert decide(gone, Wanted.CONFIRM, capture) == refund(RefundReason.LATE, capture)
+
+
+@pytest.mark.parametrize("capture", [AT_THE_END, AFTER_THE_END])
+def test_after_the_end_what_is_still_held_goes_to_a_payment_where_the_tenant_would_hold_it_again(
+    capture: Capture,
+) -> None:
+    for policy in (LatePayments.RESERVE, LatePayments.EQUIVALENT):
+        assert decide(situation(now=END + TICK, policy=policy), Wanted.CONFIRM, capture) == order(capture)
+
+
+@pytest.mark.parametrize("capture", [AT_THE_END, AFTER_THE_END])
+def test_after_the_end_what_is_still_held_goes_to_the_payment_that_was_waited_for(capture: Capture) -> None:
+    seen = replace(situation(now=END + TICK), known_in_time=True)
+    assert decide(seen, Wanted.CONFIRM, capture) == order(capture)
+
+
+@pytest.mark.parametrize("now", [END, END + TICK])
+def test_the_end_waits_for_a_payment_in_flight_until_its_grace_is_over(now: datetime) -> None:
+    waiting = replace(situation(now=now), in_flight=True, waits_until=END + 2 * TICK)
+    assert decide(waiting, Wanted.EXPIRE) == Verdict(waits=True)
+    assert decide(waiting, Wanted.CANCEL) == Verdict(becomes=CheckoutStatus.CANCELLED)
+    over = replace(waiting, now=END + 2 * TICK)
+    assert decide(over, Wanted.EXPIRE) == Verdict(becomes=CheckoutStatus.EXPIRED)
+    assert decide(replace(waiting, in_flight=False), Wanted.EXPIRE) == Verdict(becomes=CheckoutStatus.EXPIRED)
+
+
+def test_a_hold_before_its_end_does_not_wait() -> None:
+    seen = replace(situation(now=END - TICK), in_flight=True, waits_until=END + TICK)
+    assert decide(seen, Wanted.EXPIRE) == Verdict()
 
 
 @pytest.mark.parametrize("when", list(EVIDENCE))
@@ -149,11 +197,17 @@ CAPTURES = st.builds(
     received_at=TIMES,
 )
 SITUATIONS = st.builds(
-    lambda status, now, decided, in_hand: replace(situation(status, now), decided=decided, in_hand=in_hand),
+    lambda status, now, policy, **more: replace(situation(status, now, policy), **more),
     st.sampled_from(list(CheckoutStatus)),
     TIMES,
-    st.sampled_from(list(Ruling)),
-    st.none() | CAPTURES,
+    st.sampled_from(list(LatePayments)),
+    decided=st.sampled_from(list(Ruling)),
+    in_hand=st.none() | CAPTURES,
+    known_in_time=st.booleans(),
+    in_hand_known_in_time=st.booleans(),
+    in_flight=st.booleans(),
+    waits_until=st.none() | st.just(END + TICK),
+    to_be_had=st.booleans(),
 )
 
 
@@ -162,24 +216,30 @@ SITUATIONS = st.builds(
 def test_every_verdict_is_one_that_can_be_carried_out(seen: Situation, wanted: Wanted, capture: Capture) -> None:
     verdict = decide(seen, wanted, capture)
     if verdict.becomes is not None:
-        assert seen.status is CheckoutStatus.HELD
+        assert seen.status is CheckoutStatus.HELD or verdict.reserves
         assert verdict.becomes in (CheckoutStatus.CONFIRMED, CheckoutStatus.CANCELLED, CheckoutStatus.EXPIRED)
     if verdict.ruling is not Ruling.NONE:
         assert verdict.capture is not None
         assert wanted is Wanted.EXPIRE or seen.decided is Ruling.NONE
     assert (verdict.ruling is Ruling.ORDER) == (verdict.becomes is CheckoutStatus.CONFIRMED)
     assert (verdict.ruling is Ruling.REFUND) == (verdict.reason is not None)
+    if verdict.reserves:
+        assert seen.status in (CheckoutStatus.EXPIRED, CheckoutStatus.CANCELLED)
+        assert (seen.to_be_had, verdict.becomes) == (True, CheckoutStatus.CONFIRMED)
+    if verdict.waits:
+        assert (wanted, seen.in_flight, verdict.becomes) == (Wanted.EXPIRE, True, None)
 
 
 @settings(deadline=None, derandomize=True)
 @given(SITUATIONS, st.sampled_from(list(Wanted)), CAPTURES)
-def test_an_order_is_only_made_with_the_right_money_in_time(seen: Situation, wanted: Wanted, capture: Capture) -> None:
+def test_an_order_is_only_made_with_the_right_money(seen: Situation, wanted: Wanted, capture: Capture) -> None:
     verdict = decide(seen, wanted, capture)
     if verdict.ruling is Ruling.ORDER:
         paid = verdict.capture
         assert paid is not None
         assert (paid.amount, paid.currency, paid.checkout_id) == (seen.total, seen.currency, seen.checkout_id)
-        assert paid.received_at < END
+        known = seen.known_in_time if wanted is Wanted.CONFIRM else seen.in_hand_known_in_time
+        assert paid.received_at < END or known or seen.policy is not LatePayments.REFUND
 
 
 @settings(deadline=None, derandomize=True)
