@@ -89,8 +89,9 @@ class CheckoutOut(Answer):
 
 
 class OrderLineOut(Answer):
-    """What was sold."""
+    """What was sold. `returned`: units of it whose stock was given back."""
 
+    line: int = Field(description="Its place in the order: 1, 2, …")
     product_id: int | None
     zone_id: int | None
     seat_id: int | None
@@ -100,6 +101,19 @@ class OrderLineOut(Answer):
     list_price: Minor
     unit_price: Minor
     metadata: dict[str, Any] | None
+
+
+class RefundOut(Answer):
+    """A refund of an order, wholly or in part."""
+
+    id: str
+    amount: Minor
+    currency: str
+    status: Literal["intended", "refunded"] = Field(
+        description="`intended`: decided; the gateway is asked until it is made."
+    )
+    decided_at: datetime
+    refunded_at: datetime | None
 
 
 class OrderOut(Answer):
@@ -115,7 +129,9 @@ class OrderOut(Answer):
     gateway: str
     payment_id: str
     created_at: datetime
+    refunded: Minor = Field(description="What was decided to be refunded, all refunds together.")
     lines: list[OrderLineOut]
+    refunds: list[RefundOut]
 
 
 class OrderPage(Answer):

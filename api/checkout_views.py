@@ -6,7 +6,7 @@ import math
 from datetime import datetime
 from typing import Any
 
-from api.checkout_models import CheckoutOut, OrderLineOut, OrderOut, PaymentOut
+from api.checkout_models import CheckoutOut, OrderLineOut, OrderOut, PaymentOut, RefundOut
 from api.line_models import LineOut
 from db.checkouts import CheckoutView
 from db.orders import OrderView
@@ -23,6 +23,7 @@ from domain.errors import (
 _PAYMENT = tuple(PaymentOut.model_fields)
 _LINE = tuple(LineOut.model_fields)
 _ORDER_LINE = tuple(OrderLineOut.model_fields)
+_REFUND = tuple(RefundOut.model_fields)
 
 
 def checkout_out(view: CheckoutView) -> CheckoutOut:
@@ -37,10 +38,11 @@ def checkout_out(view: CheckoutView) -> CheckoutOut:
 
 
 def order_out(view: OrderView) -> OrderOut:
-    """An order and its lines."""
+    """An order, its lines and its refunds."""
     return OrderOut(
-        **_some(view.row, set(OrderOut.model_fields) - {"lines"}),
+        **_some(view.row, set(OrderOut.model_fields) - {"lines", "refunds"}),
         lines=[OrderLineOut(**_some(line, _ORDER_LINE)) for line in view.lines],
+        refunds=[RefundOut(**_some(refund, _REFUND)) for refund in view.refunds],
     )
 
 

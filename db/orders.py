@@ -12,14 +12,19 @@ from domain.ids import BuyerKey, OrderId, TenantId
 
 _COLUMNS = """
     o.id::text AS id, o.checkout_id::text AS checkout_id, o.buyer_key, o.currency, o.subtotal, o.discount, o.tax,
-    o.total, o.gateway, o.payment_id, o.created_at
+    o.total, o.refunded, o.gateway, o.payment_id, o.created_at
 """
 _ORDER = f"SELECT {_COLUMNS} FROM orders o WHERE o.tenant_id = %(tenant)s AND o.id = %(order)s"
 _LINES = """
-    SELECT order_id::text AS order_id, product_id, zone_id, seat_id, name, quantity, returned, list_price, unit_price,
-           metadata
+    SELECT order_id::text AS order_id, position AS line, product_id, zone_id, seat_id, name, quantity, returned,
+           list_price, unit_price, metadata
     FROM order_lines
     WHERE tenant_id = %(tenant)s AND order_id = ANY (%(orders)s::uuid[]) ORDER BY order_id, position
+"""
+_REFUNDS = """
+    SELECT order_id::text AS order_id, id::text AS id, amount, currency, status, decided_at, refunded_at
+    FROM order_refunds
+    WHERE tenant_id = %(tenant)s AND order_id = ANY (%(orders)s::uuid[]) ORDER BY decided_at, id
 """
 _PAGE = f"""
     SELECT {_COLUMNS} FROM orders o
@@ -31,19 +36,20 @@ _PAGE = f"""
 
 @dataclass(frozen=True, slots=True)
 class OrderView:
-    """An order and its lines."""
+    """An order, its lines and its refunds."""
 
     row: DictRow
     lines: list[DictRow]
+    refunds: list[DictRow]
 
 
 async def read_order(db: Database, tenant: TenantId, order: OrderId, *, buyer: BuyerKey | None) -> OrderView | None:
     """The order if it exists and is the buyer's (any buyer's when None)."""
     values = {"tenant": tenant, "order": order, "orders": [order]}
-    rows, lines = await db.run(tenant, (_ORDER, values), (_LINES, values))
+    rows, lines, refunds = await db.run(tenant, (_ORDER, values), (_LINES, values), (_REFUNDS, values))
     if not rows or (buyer is not None and rows[0]["buyer_key"] != buyer):
         return None
-    return OrderView(rows[0], lines)
+    return OrderView(rows[0], lines, refunds)
 
 
 async def list_orders(
@@ -58,5 +64,10 @@ async def list_orders(
     at, order = before or (None, None)
     values = {"tenant": tenant, "buyer": buyer, "limit": limit, "before": at, "before_id": order}
     [rows] = await db.run(tenant, (_PAGE, values))
-    [lines] = await db.run(tenant, (_LINES, {"tenant": tenant, "orders": [row["id"] for row in rows]}))
-    return [OrderView(row, [line for line in lines if line["order_id"] == row["id"]]) for row in rows]
+    of_page = {"tenant": tenant, "orders": [row["id"] for row in rows]}
+    lines, refunds = await db.run(tenant, (_LINES, of_page), (_REFUNDS, of_page))
+    return [OrderView(row, _of(row["id"], lines), _of(row["id"], refunds)) for row in rows]
+
+
+def _of(order: str, rows: list[DictRow]) -> list[DictRow]:
+    return [row for row in rows if row["order_id"] == order]
