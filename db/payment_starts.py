@@ -1,4 +1,4 @@
-"""Starting a payment: the wish is stored before the gateway is asked, and its answer after, so that a repeat resumes."""
+"""Starting a payment: the wish is stored before the gateway is asked, its answer after, so that a repeat resumes."""
 
 from __future__ import annotations
 
@@ -53,6 +53,8 @@ class PaymentStart:
     """None: nobody knows whether the gateway has acted."""
     closed: bool
     """Nothing comes of it (any more): refused, given up, or asked about at the hold's end."""
+    asked_at: datetime
+    """When this was read, by the database's clock."""
     may_be_asked: bool
     """Whether the gateway can be asked with its key and is sure to know it."""
 
@@ -164,15 +166,15 @@ async def _begin(
     return Begun(start, status, live, row["total"], look["starts"])
 
 
-async def finish_start(db: Database, ref: CheckoutRef, request_id: str, payment: GatewayPayment) -> PaymentStart | None:
-    """Note the payment that the gateway made for a start; the start as it is then. None: there is no such start.
+async def finish_start(db: Database, ref: CheckoutRef, request_id: str, payment: GatewayPayment) -> PaymentStart:
+    """Note the payment that the gateway made for a start; the start as it is then. One round trip.
 
-    Its `closed` says that it was given up meanwhile: then its payment must not be handed to anybody. One round trip.
+    Its `closed` says that it was given up meanwhile: then its payment must not be handed to anybody.
     """
     values = {**_values(ref, request_id), "payment": payment.payment_id}
     note = note_of(ref.tenant, payment)
     *_, found = await db.run(ref.tenant, note, (_FINISH, values), (_KNOWN_SINCE, values), (_THIS, values))
-    return start_of(ref, found[0]) if found else None
+    return start_of(ref, found[0])
 
 
 async def close_start(db: Database, ref: CheckoutRef, request_id: str) -> None:
@@ -193,6 +195,7 @@ def start_of(ref: CheckoutRef, row: DictRow) -> PaymentStart:
         row["total"],
         PaymentId(row["payment_id"]) if row["payment_id"] else None,
         row["closed_at"] is not None,
+        row["now"],
         row["now"] < row["requested_at"] + ASKED_AGAIN_FOR,
     )
 

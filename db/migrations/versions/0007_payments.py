@@ -33,8 +33,8 @@ STATEMENTS = (
     "CREATE INDEX payments_of_checkout ON payments (checkout_id, tenant_id)",
     "CREATE INDEX payments_by_age ON payments (tenant_id, known_at)",
     # Stored before the gateway is asked to start a payment: the request's id makes its idempotency key there, and what
-    # is asked with that key must stay the same, so `return_url` is kept. While `payment_id` is NULL nobody knows whether
-    # the gateway has acted; `closed_at` as above.
+    # is asked with that key must stay the same, so `return_url` is kept. While `payment_id` is NULL nobody knows
+    # whether the gateway has acted; `closed_at` as above.
     """
     CREATE TABLE payment_starts (
         tenant_id text NOT NULL,
