@@ -10,15 +10,14 @@ from activities import names
 from activities.delivery import Delivery
 from activities.errors import translated
 from activities.gateways.interface import Gateway
+from activities.refunding import MoneyBack, give_back
 from db.database import Database
-from db.refunds import Owed, refund_made, refund_owed
-from domain.errors import GatewayRefused, GatewayUnavailable, NotFound
-from domain.gateway import PaymentStatus, RefundStatus
+from db.refunds import refund_made, refund_owed
+from domain.errors import NotFound
+from domain.gateway import PaymentStatus
 from domain.ids import GatewayName
 from domain.naming import refund_key
 from domain.payment_messages import LatePayment, Refunded, RefundRequest, Verified, VerifyPayment
-
-REFUNDED_BY_HAND = "refunded-at-the-gateway"
 
 
 class PaymentActivities:
@@ -56,23 +55,11 @@ class PaymentActivities:
         owed = await refund_owed(self._db, request.tenant, request.gateway, request.payment_id)
         if owed is None:
             return Refunded("", 0)
-        refund_id = await self._give_back(request, owed)
+        key = refund_key(request.tenant, request.gateway, request.payment_id)
+        gateway = self._gateway(request.gateway)
+        refund_id = await give_back(gateway, request.tenant, MoneyBack(request.payment_id, owed.amount, key))
         await refund_made(self._db, request.tenant, owed, refund_id)
         return Refunded(refund_id, owed.amount)
-
-    async def _give_back(self, request: RefundRequest, owed: Owed) -> str:
-        gateway = self._gateway(request.gateway)
-        key = refund_key(request.tenant, request.gateway, request.payment_id)
-        try:
-            result = await gateway.refund(request.tenant, request.payment_id, owed.amount, key)
-        except GatewayRefused as error:
-            payment = await gateway.fetch(request.tenant, request.payment_id)
-            if payment is not None and payment.refunded_amount >= owed.amount:
-                return REFUNDED_BY_HAND
-            raise GatewayUnavailable(f"The gateway refuses the refund: {error.detail}") from error
-        if result.status is RefundStatus.FAILED:
-            raise GatewayUnavailable("The gateway says that the refund failed; it is asked again.")
-        return result.refund_id
 
     def _gateway(self, name: GatewayName) -> Gateway:
         gateway = self._gateways.get(name)
