@@ -16,6 +16,8 @@ DEVELOPMENT_WEBHOOK_SECRET = "whsec_aG9sZGZhc3QtZGV2ZWxvcG1lbnQtd2ViaG9vay1zZWNy
 
 DEVELOPMENT_SECRET_KEYS = "development:aG9sZGZhc3QtZGV2ZWxvcG1lbnQtc2VjcmV0cy1rZXk="  # noqa: S105  # likewise
 
+DEVELOPMENT_TICKET_KEYS = "development:aG9sZGZhc3QtZGV2ZWxvcG1lbnQtdGlja2V0cy1rZXk="  # likewise
+
 LOCAL_HOSTS = ("localhost", "*.localhost", "127.0.0.1", "[::1]")
 """What a developer calls the API."""
 
@@ -85,6 +87,13 @@ def _is_a_key_ring(value: SecretStr) -> SecretStr:
     return value
 
 
+def _is_an_address(value: str) -> str:
+    if not _ADDRESS.fullmatch(value):
+        raise ValueError(f"{value!r} is no plain e-mail address, such as tickets@shop.example.com")
+    return value
+
+
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,190}")
 _SCOPES = ("buyer", "service", "admin", "operator")
 _NAME = r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]"
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,32}:[A-Za-z0-9+/]{43}=")
@@ -100,6 +109,7 @@ Algorithms = Annotated[
     tuple[Literal["ES256", "EdDSA", "RS256"], ...], NoDecode, BeforeValidator(_split), Field(min_length=1)
 ]
 KeyRingText = Annotated[SecretStr, AfterValidator(_is_a_key_ring)]
+MailAddress = Annotated[str, AfterValidator(_is_an_address)]
 PerMinute = Annotated[int, Field(ge=0, le=1_000_000_000)]
 """Requests a minute; 0 does not limit."""
 
@@ -162,6 +172,34 @@ class Settings(BaseSettings):
     secret_keys: KeyRingText = SecretStr(DEVELOPMENT_SECRET_KEYS)
     """The key ring that seals tenants' secrets: `k2:<base64>,k1:<base64>`. The first one seals, all of them open."""
 
+    ticket_keys: KeyRingText = SecretStr(DEVELOPMENT_TICKET_KEYS)
+    """The key ring that signs tickets (Ed25519 seeds): `k2:<base64>,k1:<base64>`. The first one signs, all verify."""
+
+    mail_from: MailAddress = "no-reply@holdfast.localhost"
+    """The address that e-mails come from; the shop's name stands before it."""
+    mail_dir: Path | None = None
+    """Where e-mails are put as files, instead of being sent. See `mail_folder`."""
+    smtp_host: str | None = None
+    """The mail server. None: e-mails are files, or (in production) are not sent."""
+    smtp_port: int = Field(default=587, ge=1, le=65_535)
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_ca_file: Path | None = None
+    """Certificates that the mail server's is checked with, instead of the system's."""
+    smtp_connections: int = Field(default=4, ge=1, le=100)
+    """To the mail server at once, from one worker."""
+    template_dir: Path | None = None
+    """Shops' own templates of e-mails: `<tenant>/<language>/<name>`."""
+    whatsapp_url: str = "https://graph.facebook.com/v23.0"
+    """Of the WhatsApp Cloud API, for shops that have the secret notify/whatsapp."""
+    sms_url: str = "https://api.twilio.com"
+    """Of a Twilio-compatible API, for shops that have the secret notify/sms."""
+    pdf_processes: int = Field(default=1, ge=1, le=64)
+    """That render tickets, of one worker."""
+    pdf_seconds: float = Field(default=30.0, gt=0)
+    """How long one document may take to render."""
+
     sandbox_gateway_url: str = "http://127.0.0.1:8100"
     sandbox_gateway_secret: SecretStr = SecretStr(DEVELOPMENT_WEBHOOK_SECRET)
     """Standard Webhooks secret (`whsec_` and base64) that the sandbox gateway signs with."""
@@ -213,12 +251,24 @@ class Settings(BaseSettings):
             raise UnsafeSettings("HOLDFAST_SANDBOX_GATEWAY_SECRET must be set to a secret of its own")
         if DEVELOPMENT_SECRET_KEYS.partition(":")[2] in self.secret_keys.get_secret_value():
             raise UnsafeSettings("HOLDFAST_SECRET_KEYS must be set to a key ring of its own: id:<32 bytes in base64>")
+        if DEVELOPMENT_TICKET_KEYS.partition(":")[2] in self.ticket_keys.get_secret_value():
+            raise UnsafeSettings("HOLDFAST_TICKET_KEYS must be set to a key ring of its own: id:<32 bytes in base64>")
         return self
 
     @model_validator(mode="after")
     def _refuse_every_host(self) -> Settings:
         if self.env != "development" and not self.allowed_hosts:
             raise UnsafeSettings("HOLDFAST_ALLOWED_HOSTS must name the hosts that the API answers for")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_open_mail(self) -> Settings:
+        """Passwords, and what buyers bought, do not travel in the clear."""
+        near = self.smtp_host in {None, "127.0.0.1", "::1", "localhost"}
+        if self.smtp_security == "none" and not (near or self.env == "development"):
+            raise UnsafeSettings("HOLDFAST_SMTP_SECURITY must be starttls or tls, except on this machine itself")
+        if (self.smtp_username is None) != (self.smtp_password is None):
+            raise ValueError("HOLDFAST_SMTP_USERNAME and HOLDFAST_SMTP_PASSWORD must be set together")
         return self
 
     @model_validator(mode="after")
@@ -236,6 +286,13 @@ class Settings(BaseSettings):
     def hosts(self) -> tuple[str, ...]:
         """What Host headers may name: in development, this machine if nothing else."""
         return self.allowed_hosts or LOCAL_HOSTS
+
+    @property
+    def mail_folder(self) -> Path | None:
+        """Where e-mails are put as files, if they are."""
+        if self.mail_dir is None and self.smtp_host is None and self.env == "development":
+            return self.data_dir / "mail"
+        return self.mail_dir
 
     @property
     def admin_url(self) -> str:

@@ -14,10 +14,13 @@ from domain.catalogue import NAME_PATTERN
 from domain.ids import TenantId
 from domain.tenant_secrets import MAX_SECRET
 from domain.tenant_settings import (
+    COLOR_PATTERN,
+    MAX_LOGO,
     MAX_NAME,
     MAX_RATE,
     MAX_TAX_CLASSES,
     MAX_TAX_NAME,
+    MAX_TIME_ZONE,
     RANGES,
     WHATSAPP_PATTERN,
     TenantSettings,
@@ -70,6 +73,32 @@ PaymentGrace = Annotated[
 ]
 WhatsApp = Annotated[str | None, Field(pattern=WHATSAPP_PATTERN, description="E.164.", examples=["+573001234567"])]
 
+Language = Annotated[
+    Literal["es", "en"], Field(description="In which buyers are written to who have not chosen another.")
+]
+TimeZone = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_TIME_ZONE,
+        pattern=r"^[A-Za-z0-9_+/-]+$",
+        description="Of the times on tickets and in e-mails: a name of the IANA's database.",
+        examples=["America/Bogota"],
+    ),
+]
+BrandColor = Annotated[
+    str, Field(pattern=COLOR_PATTERN, description="Of e-mails and tickets, in lower case.", examples=["#1f3a5f"])
+]
+LogoText = Annotated[
+    str | None,
+    Field(
+        max_length=MAX_LOGO,
+        pattern=NAME_PATTERN,
+        description="What stands at the head of e-mails and tickets; null: the name.",
+        examples=["CORNER"],
+    ),
+]
+
 
 class TaxClassField(StrictModel):
     """A tax rate, from a day on."""
@@ -106,6 +135,10 @@ class TenantPatch(StrictModel):
     payment_grace_seconds: PaymentGrace = Field(default_factory=int)
     tax_classes: TaxClasses = Field(default_factory=list)
     whatsapp_number: WhatsApp = None
+    language: Language = "es"
+    time_zone: TimeZone = Field(default_factory=str)
+    brand_color: BrandColor = Field(default_factory=str)
+    logo_text: LogoText = None
 
     def as_changes(self) -> dict[str, Any]:
         """The fields that were sent, in the form of `domain.tenant_settings.stored`."""
@@ -138,6 +171,10 @@ class TenantOut(Answer):
     payment_grace_seconds: PaymentGrace
     tax_classes: TaxClasses
     whatsapp_number: WhatsApp
+    language: Language
+    time_zone: TimeZone
+    brand_color: BrandColor
+    logo_text: LogoText
 
     @classmethod
     def of(cls, tenant: TenantId, settings: TenantSettings) -> TenantOut:

@@ -11,6 +11,7 @@ from domain.ids import CheckoutId, GatewayName, OrderId, PaymentId, RefundId, Te
 CHECKOUT = "Checkout"
 LATE_PAYMENT = "LatePayment"
 REFUND_ORDER = "RefundOrder"
+FULFILMENT = "Fulfilment"
 CONSISTENCY_CHECK = "ConsistencyCheck"
 PURGE_TOKENS = "PurgeTokens"
 
@@ -47,6 +48,16 @@ def order_refunds_workflow_id(tenant: TenantId, order: OrderId) -> str:
 def order_refund_key(tenant: TenantId, refund: RefundId) -> str:
     """The Idempotency-Key of one refund of an order."""
     return f"order-refund/{tenant}/{refund}"
+
+
+def fulfilment_workflow_id(tenant: TenantId, order: OrderId) -> str:
+    """The one workflow of an order's fulfilment."""
+    return f"fulfilment/{tenant}/{order}"
+
+
+def replay_workflow_id(tenant: TenantId, order: OrderId, step: str, replay: int) -> str:
+    """The workflow that does one step of a fulfilment once more."""
+    return f"{fulfilment_workflow_id(tenant, order)}/{step}/{replay}"
 
 
 def refund_key(tenant: TenantId, gateway: GatewayName, payment: PaymentId) -> str:

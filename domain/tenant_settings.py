@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import date
 from enum import StrEnum
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from domain.catalogue import NAME_PATTERN
 from domain.checkout import MAX_LINES
@@ -28,6 +29,11 @@ MAX_TAX_CLASSES = 50
 MAX_TAX_NAME = 60
 MAX_RATE = 10_000
 """In basis points: 100 %."""
+LANGUAGES = ("es", "en")
+"""In which buyers can be written to."""
+COLOR_PATTERN = r"^#[0-9a-f]{6}$"
+MAX_LOGO = 40
+MAX_TIME_ZONE = 64
 WHATSAPP_PATTERN = r"^\+[1-9][0-9]{6,14}$"
 """E.164, with its plus."""
 RANGES: Mapping[str, tuple[int, int]] = {
@@ -94,6 +100,13 @@ class TenantSettings:
     """How long after its end a hold waits at most for a payment that is in flight."""
     tax_classes: tuple[TaxClass, ...] = ()
     whatsapp_number: str | None = None
+    language: str = "es"
+    """In which buyers are written to who have not chosen another."""
+    time_zone: str = "UTC"
+    """Of the times on tickets and in e-mails (IANA)."""
+    brand_color: str = "#1f3a5f"
+    logo_text: str | None = None
+    """What stands at the head of e-mails and tickets; None: the name."""
     disabled: bool = False
     """Nobody gets in; what is held goes on to its end. Set by the installation's operators only."""
 
@@ -176,6 +189,19 @@ def _faults(settings: TenantSettings) -> Iterator[Fault]:
         )
     if settings.whatsapp_number is not None and not re.fullmatch(WHATSAPP_PATTERN, settings.whatsapp_number):
         yield "whatsapp_number", "It is no number in the form of E.164", "Send it as +573001234567, or null"
+    yield from _faults_of_looks(settings)
+
+
+def _faults_of_looks(settings: TenantSettings) -> Iterator[Fault]:
+    if settings.language not in LANGUAGES:
+        yield "language", "There is no such language", f"Send one of {', '.join(LANGUAGES)}"
+    if not _is_a_time_zone(settings.time_zone):
+        yield "time_zone", "There is no such time zone", "Send a name such as America/Bogota, or UTC"
+    if not re.fullmatch(COLOR_PATTERN, settings.brand_color):
+        yield "brand_color", "It is no colour", "Send it as #1f3a5f, in lower case"
+    logo = settings.logo_text
+    if logo is not None and (len(logo) > MAX_LOGO or not re.fullmatch(NAME_PATTERN, logo)):
+        yield "logo_text", "It is no line", f"Send one line of 1 to {MAX_LOGO} characters, or null"
 
 
 def _faults_of_taxes(given: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
@@ -199,6 +225,13 @@ def _tax_class(given: Mapping[str, Any]) -> TaxClass:
     return TaxClass(
         given["name"], given["rate_basis_points"], given["included"], date.fromisoformat(given["valid_from"])
     )
+
+
+def _is_a_time_zone(name: str) -> bool:
+    try:
+        return len(name) <= MAX_TIME_ZONE and ZoneInfo(name).key == name
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
 
 
 def _is_a_day(text: str) -> bool:

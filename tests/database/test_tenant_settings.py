@@ -29,6 +29,7 @@ EVERYTHING: dict[str, Any] = {
     "warning_seconds": 10, "auto_extend": False, "max_lines": 5, "max_held_lines": 6, "max_checkouts_per_owner": 7,
     "max_checkouts_per_address": 8, "cooldown_seconds": 9, "late_payments": "refund", "payment_grace_seconds": 11,
     "tax_classes": [TAX], "whatsapp_number": "+573001234567",
+    "language": "en", "time_zone": "America/Bogota", "brand_color": "#aa3300", "logo_text": "CORNER",
 }  # fmt: skip
 
 

@@ -10,7 +10,13 @@ import pytest
 from pydantic import SecretStr
 
 from domain import errors, search_attributes
-from settings import DEVELOPMENT_SECRET, DEVELOPMENT_SECRET_KEYS, DEVELOPMENT_WEBHOOK_SECRET, Settings
+from settings import (
+    DEVELOPMENT_SECRET,
+    DEVELOPMENT_SECRET_KEYS,
+    DEVELOPMENT_TICKET_KEYS,
+    DEVELOPMENT_WEBHOOK_SECRET,
+    Settings,
+)
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -23,7 +29,7 @@ OTHER_NAMES = {"HOLDFAST_DB_ADMIN_PASSWORD", "HOLDFAST_DB_PASSWORD"}
 def shown(default: object) -> str:
     """A default as the table of settings shows it."""
     value = default.get_secret_value() if isinstance(default, SecretStr) else default
-    if value in (DEVELOPMENT_SECRET, DEVELOPMENT_SECRET_KEYS, DEVELOPMENT_WEBHOOK_SECRET):
+    if value in (DEVELOPMENT_SECRET, DEVELOPMENT_SECRET_KEYS, DEVELOPMENT_TICKET_KEYS, DEVELOPMENT_WEBHOOK_SECRET):
         return KNOWN
     return "-" if value in (None, ()) else f"`{','.join(value) if isinstance(value, tuple) else value}`"
 

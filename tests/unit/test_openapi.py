@@ -143,7 +143,7 @@ def test_the_development_secret_starts_nowhere_else() -> None:
 
 def test_production_does_not_start_without_the_names_of_its_hosts() -> None:
     secrets = dict.fromkeys(("jwt_secret", "buyer_hash_key", "sandbox_gateway_secret"), "s" * 32)
-    secrets["secret_keys"] = f"k1:{'k' * 43}="
+    secrets["secret_keys"] = secrets["ticket_keys"] = f"k1:{'k' * 43}="
     with pytest.raises(ValueError, match="HOLDFAST_ALLOWED_HOSTS"):
         Settings.model_validate({"env": "production", **secrets})
     assert Settings.model_validate({"env": "production", **secrets, "allowed_hosts": "a.b,c"}).hosts == ("a.b", "c")

@@ -153,9 +153,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute(
-        "ALTER TABLE tenants DROP COLUMN language, DROP COLUMN time_zone, DROP COLUMN brand_color, DROP COLUMN logo_text"
-    )
+    looks = ("language", "time_zone", "brand_color", "logo_text")
+    op.execute(f"ALTER TABLE tenants {', '.join(f'DROP COLUMN {column}' for column in looks)}")
     op.execute("ALTER TABLE orders DROP COLUMN fulfilled_at, DROP COLUMN counted_at")
     for table in reversed(TABLES):
         op.execute(f"DROP TABLE {table}")
