@@ -99,7 +99,8 @@ INVARIANTS = (
            JOIN checkout_lines l ON l.tenant_id = c.tenant_id AND l.checkout_id = c.id
            WHERE l.removed_at IS NULL AND (
                l.status <> CASE c.status WHEN 'held' THEN 'held' WHEN 'confirmed' THEN 'sold' ELSE 'released' END
-               OR (c.status = 'held' AND l.expires_at <> c.expires_at))""",
+               OR (c.status = 'held' AND l.expires_at NOT IN (
+                   c.expires_at, c.expires_at + make_interval(secs => c.payment_grace_seconds))))""",
     ),
     Invariant(
         "I5",

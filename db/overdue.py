@@ -11,6 +11,12 @@ from domain.messages import Line
 
 MOST_AT_ONCE = 200
 
+# Lines are kept longer than their checkout's hold while its end waits for a payment (`db/settle_sql.py`, KEEP_LINES).
+_NOT_WAITING = """EXISTS (
+    SELECT FROM checkout_lines k
+    WHERE k.tenant_id = {0}.tenant_id AND k.checkout_id = {0}.id AND k.status = 'held'
+      AND k.expires_at <= clock_timestamp())"""
+
 _ON_ITEMS = """
     SELECT l.checkout_id::text AS checkout_id
     FROM checkout_lines l
@@ -28,7 +34,7 @@ _ON_ITEMS = """
     GROUP BY l.checkout_id ORDER BY min(l.expires_at) LIMIT %(most)s
 """
 
-_ON_CART = """
+_ON_CART = f"""
     WITH cart AS (
         SELECT k.id, k.checkout_id FROM carts k
         JOIN checkouts c ON c.tenant_id = k.tenant_id AND c.buyer_key = k.owner_key
@@ -36,7 +42,7 @@ _ON_CART = """
     ), found AS (
         SELECT h.id AS checkout_id, h.expires_at FROM cart
         JOIN checkouts h ON h.tenant_id = %(tenant)s AND h.id = cart.checkout_id
-        WHERE h.status = 'held' AND h.expires_at <= clock_timestamp()
+        WHERE h.status = 'held' AND h.expires_at <= clock_timestamp() AND {_NOT_WAITING.format("h")}
         UNION ALL
         SELECT l.checkout_id, l.expires_at FROM checkout_lines l
         WHERE l.tenant_id = %(tenant)s AND l.status = 'held' AND l.expires_at <= clock_timestamp()
@@ -48,19 +54,19 @@ _ON_CART = """
     SELECT checkout_id::text AS checkout_id FROM found GROUP BY 1 ORDER BY min(expires_at) LIMIT %(most)s
 """
 
-_OF_OWNER = """
+_OF_OWNER = f"""
     SELECT o.id::text AS checkout_id FROM checkouts c
     JOIN checkouts o ON o.tenant_id = %(tenant)s AND (o.buyer_key = c.buyer_key OR o.address_key = c.address_key)
     WHERE c.tenant_id = %(tenant)s AND c.id = %(checkout)s AND o.status = 'held'
-      AND o.expires_at <= clock_timestamp()
+      AND o.expires_at <= clock_timestamp() AND {_NOT_WAITING.format("o")}
     ORDER BY o.expires_at LIMIT %(most)s
 """
 
-_ANYWHERE = """
-    SELECT id::text AS checkout_id FROM checkouts
-    WHERE tenant_id = %(tenant)s AND status = 'held'
-      AND expires_at <= clock_timestamp() - make_interval(secs => %(grace)s)
-    ORDER BY expires_at LIMIT %(most)s
+_ANYWHERE = f"""
+    SELECT c.id::text AS checkout_id FROM checkouts c
+    WHERE c.tenant_id = %(tenant)s AND c.status = 'held'
+      AND c.expires_at <= clock_timestamp() - make_interval(secs => %(grace)s) AND {_NOT_WAITING.format("c")}
+    ORDER BY c.expires_at LIMIT %(most)s
 """
 
 

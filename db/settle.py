@@ -17,6 +17,7 @@ from db.settle_seen import Seen
 from db.settle_sql import (
     CONFIRM_CHECKOUT,
     FREE_CART,
+    KEEP_LINES,
     LOCK,
     LOCK_CART,
     LOOK,
@@ -31,6 +32,7 @@ from domain.ids import order_id_for
 from domain.messages import CheckoutRef, Ruling, Settled, SettleRequest, Wanted
 from domain.payment_decision import QUARANTINED
 from domain.settlement import Verdict, decide
+from domain.tenant_settings import LatePayments
 
 MAX_ROUNDS = 3
 """Tries to free overdue holds before a late payment's things are not to be had."""
@@ -75,7 +77,7 @@ async def _attempt(transaction: Transaction, request: SettleRequest, *, final: b
     if seen is None:
         return Settled(status=None)
     verdict = _decide(seen)
-    if verdict.reserves and not await _had_again(transaction, seen):
+    if verdict.reserves and not await _had_again(transaction, seen, final):
         if not final:
             await transaction.commit()
             return None
@@ -94,8 +96,10 @@ def _decide(seen: Seen) -> Verdict:
     return decide(seen.situation, seen.request.wanted, seen.request.capture)
 
 
-async def _had_again(transaction: Transaction, seen: Seen) -> bool:
-    return await hold_again(transaction, seen.request.ref, seen.row["cart_id"], seen.situation.policy)
+async def _had_again(transaction: Transaction, seen: Seen, final: bool) -> bool:
+    """Other seats only when nothing can be done about the very same ones."""
+    other_seats = final and seen.situation.policy is LatePayments.EQUIVALENT
+    return await hold_again(transaction, seen.request.ref, seen.row["cart_id"], other_seats=other_seats)
 
 
 async def _carry_out(transaction: Transaction, seen: Seen, verdict: Verdict, *also: Statement) -> Settled:
@@ -121,6 +125,8 @@ def _writes(seen: Seen, verdict: Verdict) -> list[Statement]:
         writes.append((CONFIRM_CHECKOUT, {**values, **_of_payment(verdict)}))
     elif verdict.becomes is not None:
         writes.append((RELEASE_CHECKOUT, values))
+    if verdict.waits:
+        writes.append((KEEP_LINES, {**values, "waits_until": seen.look["waits_until"]}))
     if verdict.ruling is Ruling.REFUND:
         writes.append((REFUND_PAYMENT, {**values, **_of_payment(verdict)}))
     if verdict.capture is not None:

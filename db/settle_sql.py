@@ -180,3 +180,9 @@ SETTLE_EVENTS = """
     UPDATE payment_events SET state = 'settled', settled_at = %(at)s
     WHERE tenant_id = %(tenant)s AND gateway = %(gateway)s AND payment_id = %(payment)s AND state <> 'settled'
 """
+
+# While the end waits for a payment, nobody is shown these units as free, and nobody tries to free them.
+KEEP_LINES = """
+    UPDATE checkout_lines SET expires_at = %(waits_until)s
+    WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND status = 'held' AND expires_at < %(waits_until)s
+"""
