@@ -5,32 +5,33 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
-from psycopg.rows import DictRow
-
 from db.database import Database, Transaction
 from db.settle_again_sql import HOLD_AGAIN, MOVE_LINES, OVERDUE, SEATS_OF
 from db.settle_sql import LOCK_CART
 from db.together import Picked, pick_together
 from domain.ids import CheckoutId, SeatId, TenantId, ZoneId
 from domain.messages import CheckoutRef
-from domain.tenant_settings import LatePayments
 
 MOST_AT_ONCE = 200
 
 
-async def hold_again(transaction: Transaction, ref: CheckoutRef, cart: str | None, policy: LatePayments) -> bool:
+async def hold_again(transaction: Transaction, ref: CheckoutRef, cart: str | None, *, other_seats: bool) -> bool:
     """Hold the lines of an ended checkout again, all or nothing, at the prices they had; whether they could be had.
 
-    The cart's row is locked before the stock items, in the global order. Where only seats are gone and the tenant has
-    allowed it, as many seats side by side in the same zone stand in for all seats of that zone.
+    The cart's row is locked before the stock items, in the global order. `other_seats`: where only seats are gone, as
+    many seats side by side in the same zone stand in for all seats of that zone.
     """
     values = {"tenant": ref.tenant, "checkout": ref.checkout_id, "cart": cart}
     first = [(LOCK_CART, values)] if cart else []
-    if _had(await transaction.read(*first, (HOLD_AGAIN, values))):
-        return True
-    if policy is not LatePayments.EQUIVALENT or not await _move_seats(transaction, ref.tenant, values):
+    *_, [row] = await transaction.read(*first, (HOLD_AGAIN, values))
+    if row["had"] or not (other_seats and row["but_for_seats"]):
+        return bool(row["had"])
+    if not await _move_seats(transaction, ref.tenant, values):
         return False
-    return _had(await transaction.read((HOLD_AGAIN, values)))
+    [[row]] = await transaction.read((HOLD_AGAIN, values))
+    if not row["had"]:
+        raise AssertionError("what was locked and free was not to be had")
+    return True
 
 
 async def overdue_in_the_way(db: Database, tenant: TenantId, checkout: CheckoutId) -> list[CheckoutId]:
@@ -38,11 +39,6 @@ async def overdue_in_the_way(db: Database, tenant: TenantId, checkout: CheckoutI
     values = {"tenant": tenant, "checkout": checkout, "most": MOST_AT_ONCE}
     [rows] = await db.run(tenant, (OVERDUE, values))
     return [CheckoutId(row["checkout_id"]) for row in rows]
-
-
-def _had(results: list[list[DictRow]]) -> bool:
-    [row] = results[-1]
-    return bool(row["had"])
 
 
 async def _move_seats(transaction: Transaction, tenant: TenantId, values: dict[str, Any]) -> bool:
@@ -55,8 +51,6 @@ async def _move_seats(transaction: Transaction, tenant: TenantId, values: dict[s
         if not isinstance(picked, Picked):
             return False
         moved += zip((row["id"] for row in of_zone), picked.seats, strict=True)
-    if not moved:
-        return False
     await transaction.read(
         (MOVE_LINES, {**values, "lines": [line for line, _ in moved], "seats": [seat for _, seat in moved]})
     )

@@ -11,11 +11,11 @@ _LINES = """
 # nobody else ever sees it so, and its limits do not count it.
 HOLD_AGAIN = f"""
     WITH lines AS MATERIALIZED ({_LINES}), locked AS MATERIALIZED (
-        SELECT id, total, reserved, sold FROM stock_items
+        SELECT id, kind, total, reserved, sold FROM stock_items
         WHERE tenant_id = %(tenant)s AND id = ANY (ARRAY(SELECT stock_item_id FROM lines))
         ORDER BY id FOR NO KEY UPDATE
     ), judged AS MATERIALIZED (
-        SELECT l.stock_item_id, l.quantity, s.total, s.reserved, s.sold
+        SELECT l.stock_item_id, l.quantity, s.kind, s.total, s.reserved, s.sold
         FROM (SELECT stock_item_id, sum(quantity)::integer AS quantity FROM lines GROUP BY 1) l
         JOIN locked s ON s.id = l.stock_item_id
     ), sold_now AS MATERIALIZED (
@@ -25,9 +25,12 @@ HOLD_AGAIN = f"""
         LEFT JOIN zones z ON z.tenant_id = %(tenant)s AND z.id = l.zone_id
         LEFT JOIN events e ON e.tenant_id = %(tenant)s AND e.id = z.event_id
     ), verdict AS MATERIALIZED (
-        SELECT EXISTS (SELECT FROM lines)
-           AND NOT EXISTS (SELECT FROM judged WHERE total - reserved - sold < quantity)
-           AND NOT EXISTS (SELECT FROM sold_now WHERE available IS NOT TRUE) AS had
+        SELECT sellable AND NOT short AND NOT seats_short AS had,
+               sellable AND NOT short AND seats_short AS but_for_seats
+        FROM (SELECT
+            EXISTS (SELECT FROM lines) AND NOT EXISTS (SELECT FROM sold_now WHERE available IS NOT TRUE) AS sellable,
+            EXISTS (SELECT FROM judged WHERE total - reserved - sold < quantity AND kind <> 'seat') AS short,
+            EXISTS (SELECT FROM judged WHERE total - reserved - sold < quantity AND kind = 'seat') AS seats_short) seen
     ), taken AS (
         UPDATE stock_items s SET total = j.total, reserved = j.reserved + j.quantity, sold = j.sold
         FROM judged j, verdict
@@ -39,7 +42,7 @@ HOLD_AGAIN = f"""
         UPDATE checkouts c SET status = 'held', ended_at = NULL FROM verdict
         WHERE verdict.had AND c.tenant_id = %(tenant)s AND c.id = %(checkout)s
     )
-    SELECT had FROM verdict
+    SELECT had, but_for_seats FROM verdict
 """
 
 # The seats of each zone in which at least one of them is gone. By zone, so that two late payments that look for seats
