@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -25,6 +25,8 @@ from db.inbox import EventState, StoredEvent, record_event
 from db.keyring import KeyRing
 from db.logins import LoginId, NewLogin
 from db.past_overdue import past_overdue_holds
+from db.reconciliation import Found
+from db.reconciliation_runs import Window
 from db.refunds import Owed
 from db.reserve import reserve
 from db.reserve_together import Statements
@@ -36,6 +38,7 @@ from domain.errors import Conflict, MissingTenant
 from domain.gateway import GatewayPayment, PaymentEvent, PaymentStatus
 from domain.ids import CheckoutId, EventId, GatewayName, PaymentId, ProductId, SeatId, TenantId, ZoneId
 from domain.messages import CheckoutRef, ExtendRequest, Line, LinesRequest, SettleRequest, StartCheckout
+from domain.reconciliation import Counts, Kind
 from tests.support import shop
 from tests.support.checkouts import a_capture, a_start, an_event, confirm, expire, opened
 
@@ -90,6 +93,14 @@ VALUES: dict[Any, Any] = {
     CartStatus: CartStatus.AVAILABLE,
     AuditFilter: AuditFilter(),
     NewLogin: NewLogin(LoginId(CHECKOUT), CHECKOUT, 1, 1),
+    Sequence[tuple[PaymentId, CheckoutId | None]]: [(PaymentId("p"), None)],
+    Sequence[Found]: [],
+    Sequence[PaymentId]: [],
+    Sequence[str]: [],
+    Kind: Kind.PAYMENT_UNKNOWN,
+    Window: Window(NOW, NOW),
+    Counts: Counts(),
+    timedelta: timedelta(0),
     datetime: NOW,
     bytes: b"{}",
     float: 0.0,
