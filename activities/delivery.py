@@ -19,7 +19,8 @@ from temporalio.common import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from db.database import Database
-from db.inbox import EventState, StoredEvent, mark_delivered, mark_settled
+from db.inbox import EventState, StoredEvent, mark_delivered, mark_settled, mark_unmatched
+from db.unmatched import LooseMoney, refund_unmatched
 from domain import search_attributes
 from domain.checkout import CheckoutStatus
 from domain.errors import Unavailable
@@ -28,11 +29,14 @@ from domain.ids import CheckoutId, TenantId
 from domain.messages import Capture, PaymentSignal, PaymentSignalKind
 from domain.money import Money
 from domain.naming import LATE_PAYMENT, PAYMENT_SIGNAL, checkout_workflow_id, late_payment_workflow_id
+from domain.payment_decision import RefundReason
 from domain.payment_messages import LatePayment
 
 RPC_TIMEOUT = timedelta(seconds=3)
 """Of one call, with the SDK's own retries in it."""
 _STARTED = frozenset({PaymentStatus.CREATED, PaymentStatus.PROCESSING})
+_OVER = frozenset({PaymentStatus.REFUNDED, PaymentStatus.EXPIRED})
+"""What decides nothing: the payment's row notes it."""
 _UNREACHABLE = (RPCError, RuntimeError, TimeoutError)
 """How a Temporal that is down shows (RuntimeError: a lazy client that cannot connect)."""
 LATE_PAYMENT_TASK_TIMEOUT = timedelta(seconds=4)
@@ -62,16 +66,30 @@ class Delivery:
         """
         if event.state is EventState.SETTLED or (event.state is EventState.DELIVERED and not again):
             return Handed.NOTHING_TO_DO
-        if event.decided or event.kind is PaymentStatus.REFUNDED:
-            await mark_settled(self._db, tenant, event)
-            return Handed.NOTHING_TO_DO
+        if event.decided or event.kind in _OVER:
+            return await self._settled(tenant, event)
+        if event.foreign_tenant:
+            return await self._foreign(tenant, event)
         if event.kind in _STARTED:
             return await self._tell(tenant, event, PaymentSignalKind.STARTED)
-        if event.checkout_id is None or event.checkout_status in (None, CheckoutStatus.NEW):
-            return Handed.UNMATCHED
+        if event.checkout_id is None or event.waits_for_checkout:
+            return await self._wait(tenant, event, again)
         if event.kind is PaymentStatus.FAILED:
             return await self._tell(tenant, event, PaymentSignalKind.DECLINED)
         return await self._capture(tenant, event, event.checkout_id)
+
+    async def give_back(self, tenant: TenantId, event: StoredEvent, reason: RefundReason) -> bool:
+        """Refund captured money that no checkout will take; False when its checkout is there after all.
+
+        The intent is stored first: should the engine not take it now, the consistency check starts the refund.
+        """
+        if not await refund_unmatched(self._db, tenant, LooseMoney.of(event), reason):
+            return False
+        capture = _capture_of(event, event.checkout_id) if event.checkout_id else None
+        await self.start_late_payment(
+            LatePayment(tenant, event.gateway, event.payment_id, event.received_at, None, capture)
+        )
+        return True
 
     async def start_late_payment(self, payment: LatePayment) -> None:
         """Start the payment's own workflow; one that runs already is as good."""
@@ -93,6 +111,23 @@ class Delivery:
         except _UNREACHABLE as error:
             raise Unavailable("The workflow engine did not take the payment; it is tried again.") from error
 
+    async def _settled(self, tenant: TenantId, event: StoredEvent) -> Handed:
+        await mark_settled(self._db, tenant, event, Handed.NOTHING_TO_DO)
+        return Handed.NOTHING_TO_DO
+
+    async def _foreign(self, tenant: TenantId, event: StoredEvent) -> Handed:
+        """Money in our account that was meant for another tenant goes back at once; nothing else is told to anybody."""
+        if event.kind is PaymentStatus.CAPTURED and await self.give_back(tenant, event, RefundReason.WRONG_TENANT):
+            return Handed.TO_LATE_PAYMENT
+        return await self._settled(tenant, event)
+
+    async def _wait(self, tenant: TenantId, event: StoredEvent, again: bool) -> Handed:
+        """Nobody can take it yet; unless its checkout has appeared since the event was read."""
+        if event.handed == Handed.UNMATCHED:
+            return Handed.UNMATCHED
+        now = await mark_unmatched(self._db, tenant, event, Handed.UNMATCHED)
+        return await self.deliver(tenant, now, again=again)
+
     async def _tell(self, tenant: TenantId, event: StoredEvent, kind: PaymentSignalKind) -> Handed:
         """What decides nothing: a waiting checkout shows a decline, and may extend itself when a payment starts."""
         handed = Handed.NOTHING_TO_DO
@@ -100,13 +135,11 @@ class Delivery:
             signal = PaymentSignal(kind, event.gateway, event.payment_id)
             if await self._signal(tenant, event.checkout_id, signal):
                 handed = Handed.TO_CHECKOUT
-        await mark_settled(self._db, tenant, event)
+        await mark_settled(self._db, tenant, event, handed)
         return handed
 
     async def _capture(self, tenant: TenantId, event: StoredEvent, checkout: CheckoutId) -> Handed:
-        capture = Capture(
-            event.gateway, event.payment_id, checkout, event.amount, event.currency, received_at=event.received_at
-        )
+        capture = _capture_of(event, checkout)
         signal = PaymentSignal(PaymentSignalKind.CAPTURED, event.gateway, event.payment_id, capture)
         if event.checkout_status is CheckoutStatus.HELD and await self._signal(tenant, checkout, signal):
             handed = Handed.TO_CHECKOUT
@@ -115,7 +148,7 @@ class Delivery:
                 LatePayment(tenant, event.gateway, event.payment_id, event.received_at, checkout, capture)
             )
             handed = Handed.TO_LATE_PAYMENT
-        await mark_delivered(self._db, tenant, event)
+        await mark_delivered(self._db, tenant, event, handed)
         return handed
 
     async def _signal(self, tenant: TenantId, checkout: CheckoutId, signal: PaymentSignal) -> bool:
@@ -129,6 +162,12 @@ class Delivery:
                 return False
             raise Unavailable("The workflow engine did not take the event; send it again.") from error
         return True
+
+
+def _capture_of(event: StoredEvent, checkout: CheckoutId) -> Capture:
+    return Capture(
+        event.gateway, event.payment_id, checkout, event.amount, event.currency, received_at=event.received_at
+    )
 
 
 def _summary(payment: LatePayment) -> str:

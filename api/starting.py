@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from activities.delivery import Delivery
 from api.checkout_models import StartIn
 from api.checkout_views import cart_processing, insufficient_stock, limit_reached, price_changed, refusal
+from api.early_events import deliver_early
 from api.engine import Engine, Outlook, deadline_after
 from api.line_models import summed
-from db.checkouts import CheckoutView, read_checkout
+from db.checkouts import CheckoutView
 from db.database import Database
+from db.inbox import events_waiting_for
 from db.line_metadata import remember_metadata
 from db.start_look import StartLook, look_before_start
+from db.started import read_started
 from domain.checkout import CheckoutStatus
 from domain.errors import CartEmpty, IdempotencyKeyReused, NotFound, Unavailable
 from domain.ids import BuyerKey, CheckoutId, TenantId
@@ -21,6 +25,7 @@ from domain.messages import StartCheckout, StartStatus
 async def start_checkout(
     db: Database,
     engine: Engine,
+    delivery: Delivery,
     tenant: TenantId,
     buyer: BuyerKey,
     checkout: CheckoutId,
@@ -41,6 +46,8 @@ async def start_checkout(
     if look.existing is not None:
         _require_same(look.existing, fingerprint)
         if look.existing.row["status"] != CheckoutStatus.NEW:
+            # Whoever made the row may have died before it looked for them.
+            await deliver_early(delivery, tenant, await events_waiting_for(db, tenant, checkout))
             return _held_or_refused(look.existing)
     else:
         _refuse_early(look, body)
@@ -61,7 +68,7 @@ async def start_checkout(
     started = await engine.start(start, Outlook(look.lines, look.total, look.currency, end))
     if started.start is StartStatus.NOT_ATTEMPTED:
         raise Unavailable("The checkout was not started in time; nothing was held. Send the same request again.")
-    return await _answered_by_row(db, start)
+    return await _answered_by_row(db, delivery, start)
 
 
 def _refuse_early(look: StartLook, body: StartIn) -> None:
@@ -78,8 +85,9 @@ def _refuse_early(look: StartLook, body: StartIn) -> None:
         raise price_changed(look.total)
 
 
-async def _answered_by_row(db: Database, start: StartCheckout) -> CheckoutView:
-    view = await read_checkout(db, start.tenant, start.checkout_id, buyer=start.buyer)
+async def _answered_by_row(db: Database, delivery: Delivery, start: StartCheckout) -> CheckoutView:
+    view, early = await read_started(db, start.tenant, start.checkout_id, buyer=start.buyer)
+    await deliver_early(delivery, start.tenant, early)
     if view is None:
         raise Unavailable
     _require_same(view, start.fingerprint)

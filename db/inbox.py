@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg.rows import DictRow
 
-from db.database import Database, Statement
+from db.database import Database, Rows, Statement
 from db.payments import note_of_event
 from domain.checkout import CheckoutStatus
 from domain.gateway import PaymentEvent, PaymentStatus
@@ -41,6 +41,15 @@ class StoredEvent:
     """None: the checkout is not known (yet)."""
     decided: bool
     """Whether the payment has its outcome already."""
+    foreign_tenant: bool = False
+    """It is in this tenant's account at the gateway, and names another tenant."""
+    handed: str | None = None
+    """Where it went, or that it went nowhere yet, as `activities.delivery.Handed` names it. None: not tried yet."""
+
+    @property
+    def waits_for_checkout(self) -> bool:
+        """Whether there is nobody yet whom it could be handed to. A checkout that is `new` holds nothing yet."""
+        return self.checkout_status in (None, CheckoutStatus.NEW)
 
 
 _RECORD = """
@@ -51,17 +60,18 @@ _RECORD = """
     FROM tenants WHERE id = %(tenant)s
     ON CONFLICT DO NOTHING
 """
-_COLUMNS = """
+EVENT_COLUMNS = """
     SELECT e.gateway, e.event_id, e.kind, e.payment_id, e.checkout_id::text AS checkout_id, e.amount, e.currency,
-           e.received_at, e.state, c.status AS checkout_status, o.payment_id IS NOT NULL AS decided
+           e.received_at, e.state, c.status AS checkout_status, o.payment_id IS NOT NULL AS decided,
+           e.foreign_tenant, e.handed
     FROM payment_events e
     LEFT JOIN checkouts c ON c.tenant_id = e.tenant_id AND c.id = e.checkout_id
     LEFT JOIN payment_outcomes o
         ON o.tenant_id = e.tenant_id AND o.gateway = e.gateway AND o.payment_id = e.payment_id
 """
-_ONE = _COLUMNS + " WHERE e.tenant_id = %(tenant)s AND e.gateway = %(gateway)s AND e.event_id = %(event)s"
+_ONE = EVENT_COLUMNS + " WHERE e.tenant_id = %(tenant)s AND e.gateway = %(gateway)s AND e.event_id = %(event)s"
 _UNSETTLED = (
-    _COLUMNS
+    EVENT_COLUMNS
     + """
     WHERE e.tenant_id = %(tenant)s AND e.state <> 'settled'
       AND e.received_at <= clock_timestamp() - make_interval(secs => %(older_than)s)
@@ -69,14 +79,24 @@ _UNSETTLED = (
 """
 )
 """Those whose checkout is not known wait at the end, so that any number of them keeps nobody else waiting."""
-_DELIVERED = """
-    UPDATE payment_events SET state = 'delivered', delivered_at = clock_timestamp()
-    WHERE tenant_id = %(tenant)s AND gateway = %(gateway)s AND event_id = %(event)s AND state = 'received'
+_OF_CHECKOUT = (
+    EVENT_COLUMNS
+    + """
+    WHERE e.tenant_id = %(tenant)s AND e.checkout_id = %(checkout)s AND e.state = 'received'
+    ORDER BY e.received_at LIMIT 50
 """
-_SETTLED = """
-    UPDATE payment_events SET state = 'settled', settled_at = clock_timestamp()
-    WHERE tenant_id = %(tenant)s AND gateway = %(gateway)s AND event_id = %(event)s AND state <> 'settled'
+)
+_THIS = "tenant_id = %(tenant)s AND gateway = %(gateway)s AND event_id = %(event)s"
+_DELIVERED = f"""
+    UPDATE payment_events SET state = 'delivered', delivered_at = clock_timestamp(), handed = %(handed)s
+    WHERE {_THIS} AND state <> 'settled'
 """
+_SETTLED = f"""
+    UPDATE payment_events SET state = 'settled', settled_at = clock_timestamp(),
+        handed = CASE state WHEN 'delivered' THEN handed ELSE %(handed)s END
+    WHERE {_THIS} AND state <> 'settled'
+"""
+_UNMATCHED = f"UPDATE payment_events SET handed = %(handed)s WHERE {_THIS} AND state = 'received'"
 
 
 async def record_event(db: Database, tenant: TenantId, event: PaymentEvent, body: bytes) -> StoredEvent | None:
@@ -117,14 +137,41 @@ async def unsettled_events(
     return [_stored(row) for row in rows]
 
 
-async def mark_delivered(db: Database, tenant: TenantId, event: StoredEvent) -> None:
+async def events_waiting_for(db: Database, tenant: TenantId, checkout: CheckoutId) -> list[StoredEvent]:
+    """Events of the checkout that were handed to nobody, oldest first."""
+    [rows] = await db.run(tenant, waiting_statement(tenant, checkout))
+    return events_of(rows)
+
+
+def waiting_statement(tenant: TenantId, checkout: CheckoutId) -> Statement:
+    """What `events_of` reads, for callers that ask more in the same round trip."""
+    return _OF_CHECKOUT, {"tenant": tenant, "checkout": checkout}
+
+
+def events_of(rows: Rows) -> list[StoredEvent]:
+    """The events that rows of EVENT_COLUMNS show."""
+    return [_stored(row) for row in rows]
+
+
+async def mark_delivered(db: Database, tenant: TenantId, event: StoredEvent, handed: str) -> None:
     """A workflow has the event durably. Changes nothing once it is settled."""
-    await db.run(tenant, (_DELIVERED, _key(tenant, event.gateway, event.event_id)))
+    await db.run(tenant, (_DELIVERED, _key(tenant, event.gateway, event.event_id) | {"handed": handed}))
 
 
-async def mark_settled(db: Database, tenant: TenantId, event: StoredEvent) -> None:
+async def mark_settled(db: Database, tenant: TenantId, event: StoredEvent, handed: str) -> None:
     """There is nothing (more) to decide about the event."""
-    await db.run(tenant, (_SETTLED, _key(tenant, event.gateway, event.event_id)))
+    await db.run(tenant, (_SETTLED, _key(tenant, event.gateway, event.event_id) | {"handed": handed}))
+
+
+async def mark_unmatched(db: Database, tenant: TenantId, event: StoredEvent, handed: str) -> StoredEvent:
+    """There is nobody yet to hand the event to. Gives the event as it is now.
+
+    A start that committed after the event was first looked at, and looked for waiting events before this one was
+    stored, would miss it: so the look is repeated once the event is there for all to see.
+    """
+    values = _key(tenant, event.gateway, event.event_id) | {"handed": handed}
+    _, rows = await db.run(tenant, (_UNMATCHED, values), (_ONE, values))
+    return _stored(rows[0])
 
 
 def _key(tenant: TenantId, gateway: GatewayName, event: EventId) -> dict[str, Any]:
@@ -144,4 +191,6 @@ def _stored(row: DictRow) -> StoredEvent:
         state=EventState(row["state"]),
         checkout_status=CheckoutStatus(row["checkout_status"]) if row["checkout_status"] else None,
         decided=row["decided"],
+        foreign_tenant=row["foreign_tenant"],
+        handed=row["handed"],
     )

@@ -15,7 +15,8 @@ class Owed:
 
     gateway: GatewayName
     payment_id: PaymentId
-    checkout_id: CheckoutId
+    checkout_id: CheckoutId | None
+    """None: the money came for no checkout that there is."""
     amount: int
     currency: str
     decided_at: datetime

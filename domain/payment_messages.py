@@ -43,7 +43,8 @@ class LatePayment:
     gateway: GatewayName
     payment_id: PaymentId
     received_at: datetime
-    checkout_id: CheckoutId
+    checkout_id: CheckoutId | None
+    """None: there is no such checkout, and it was decided that the money goes back."""
     capture: Capture | None = None
 
 

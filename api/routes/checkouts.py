@@ -70,7 +70,15 @@ async def start(
     checkout = checkout_id_for(caller.tenant, caller.key_scope, key)
     address = None if caller.kind is CallerKind.SERVICE else services.engine.address_key(address_of(request.scope))
     view = await start_checkout(
-        services.db, services.engine, caller.tenant, caller.buyer_key, checkout, body, fingerprint(body), address
+        services.db,
+        services.engine,
+        services.delivery,
+        caller.tenant,
+        caller.buyer_key,
+        checkout,
+        body,
+        fingerprint(body),
+        address,
     )
     response.headers["location"] = f"/v1/checkouts/{checkout}"
     return checkout_out(view)

@@ -18,7 +18,7 @@ from domain.gateway import PaymentStatus
 from domain.ids import CheckoutId, TenantId
 from domain.messages import StartCheckout
 from tests.support import shop
-from tests.support.checkouts import Rows, a_capture, a_start, an_event, cancel, confirm
+from tests.support.checkouts import Rows, a_capture, a_start, an_event, confirm
 
 UNKNOWN = CheckoutId("00000000-0000-4000-8000-000000000000")
 
@@ -73,7 +73,7 @@ async def test_an_events_state_only_goes_forward(db: Database, rows: Rows, tenan
     assert event is not None
     states = []
     for mark in (mark_delivered, mark_delivered, mark_settled, mark_delivered, mark_settled):
-        await mark(db, tenant, event)
+        await mark(db, tenant, event, "nothing_to_do")
         states.append(await rows.value("SELECT state FROM payment_events"))
     assert states == ["delivered", "delivered", "settled", "settled", "settled"]
 
@@ -84,18 +84,17 @@ async def test_events_younger_than_the_grace_are_left_alone(db: Database, tenant
 
 
 async def test_a_refund_is_owed_until_it_is_made_and_made_once(db: Database, rows: Rows, held: StartCheckout) -> None:
-    await settle(db, cancel(held.ref))
-    late = a_capture(held.checkout_id, 1000)
-    await settle(db, confirm(held.ref, late))
-    owed = await refund_owed(db, held.tenant, late.gateway, late.payment_id)
+    wrong = a_capture(held.checkout_id, 999)
+    await settle(db, confirm(held.ref, wrong))
+    owed = await refund_owed(db, held.tenant, wrong.gateway, wrong.payment_id)
     assert owed is not None
-    assert (owed.amount, owed.currency, owed.checkout_id) == (1000, "COP", held.checkout_id)
+    assert (owed.amount, owed.currency, owed.checkout_id) == (999, "COP", held.checkout_id)
     assert await refunds_owed(db, held.tenant, older_than_seconds=0) == [owed]
     assert await refunds_owed(db, held.tenant, older_than_seconds=60) == []
     await refund_made(db, held.tenant, owed, "r-1")
     await refund_made(db, held.tenant, owed, "r-2")
-    assert await refund_owed(db, held.tenant, late.gateway, late.payment_id) is None
-    outcome = await rows.outcome(late)
+    assert await refund_owed(db, held.tenant, wrong.gateway, wrong.payment_id) is None
+    outcome = await rows.outcome(wrong)
     assert outcome is not None
     assert (outcome["refund_status"], outcome["refund_id"]) == ("refunded", "r-1")
 

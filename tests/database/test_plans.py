@@ -109,7 +109,7 @@ async def use_everything(db: Database) -> None:
         capture = a_capture(paid.checkout_id, total)
         event = await record_event(db, BIG, an_event(capture), b"")
         assert event is not None
-        await mark_delivered(db, BIG, event)
+        await mark_delivered(db, BIG, event, "to_checkout")
         await extend(db, ExtendRequest(paid.ref, "k"))
         await settle(db, expire(paid.ref))
         await known_capture(db, BIG, capture.gateway, capture.payment_id)

@@ -22,6 +22,7 @@ from db.catalogue_admin import NewProduct, ProductChanges
 from db.database import Database, UnsafeConnection, _refuse_unsafe, app_conninfo
 from db.event_admin import EventChanges, NewEvent
 from db.inbox import EventState, StoredEvent, record_event
+from db.inbox_reading import EventFilter
 from db.keyring import KeyRing
 from db.logins import LoginId, NewLogin
 from db.past_overdue import past_overdue_holds
@@ -31,6 +32,7 @@ from db.refunds import Owed
 from db.reserve import reserve
 from db.reserve_together import Statements
 from db.settle import settle
+from db.unmatched import LooseMoney
 from db.zone_admin import NewZone, ZoneChanges
 from domain.adjacency import Place
 from domain.cart import CartStatus
@@ -38,6 +40,7 @@ from domain.errors import Conflict, MissingTenant
 from domain.gateway import GatewayPayment, PaymentEvent, PaymentStatus
 from domain.ids import CheckoutId, EventId, GatewayName, PaymentId, ProductId, SeatId, TenantId, ZoneId
 from domain.messages import CheckoutRef, ExtendRequest, Line, LinesRequest, SettleRequest, StartCheckout
+from domain.payment_decision import RefundReason
 from domain.reconciliation import Counts, Kind
 from tests.support import shop
 from tests.support.checkouts import a_capture, a_start, an_event, confirm, expire, opened
@@ -69,6 +72,10 @@ VALUES: dict[Any, Any] = {
         GatewayName("sandbox"), EventId("e"), PaymentStatus.CAPTURED, PaymentId("p"), CHECKOUT, 1, "COP", NOW,
         EventState.RECEIVED, None, False,
     ),
+    EventState: EventState.RECEIVED,
+    EventFilter: EventFilter(),
+    LooseMoney: LooseMoney(GatewayName("sandbox"), PaymentId("p"), None, 1, "COP"),
+    RefundReason: RefundReason.UNMATCHED,
     Owed: Owed(GatewayName("sandbox"), PaymentId("p"), CHECKOUT, 1, "COP", NOW),
     NewProduct: NewProduct("x", 1),
     ProductChanges: ProductChanges(),
