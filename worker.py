@@ -18,8 +18,10 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.checkout import CheckoutActivities
 from activities.delivery import Delivery
 from activities.gateways.interface import Gateway
+from activities.gateways.manual import ManualGateway
 from activities.gateways.registry import gateways_from
 from activities.gateways.secrets import TenantSecrets
+from activities.order_refunds import OrderRefundActivities
 from activities.payments import PaymentActivities
 from activities.purge import Purge
 from activities.repair import Repair
@@ -27,6 +29,7 @@ from activities.schedules import ensure_schedules
 from api import temporal
 from db.database import Database
 from db.keyring import KeyRing
+from db.manual_payments import MANUAL
 from domain.ids import GatewayName
 from settings import Settings
 from workflows.checkout import CheckoutWorkflow
@@ -34,9 +37,16 @@ from workflows.consistency_check import ConsistencyCheckWorkflow
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.pinned import PinnedCheckoutWorkflow
 from workflows.purge import PurgeTokensWorkflow
+from workflows.refund_order import RefundOrderWorkflow
 
-WORKFLOWS = (CheckoutWorkflow, LatePaymentWorkflow, ConsistencyCheckWorkflow, PurgeTokensWorkflow)
-VERSIONED_WORKFLOWS = (PinnedCheckoutWorkflow, LatePaymentWorkflow, ConsistencyCheckWorkflow, PurgeTokensWorkflow)
+WORKFLOWS = (CheckoutWorkflow, LatePaymentWorkflow, RefundOrderWorkflow, ConsistencyCheckWorkflow, PurgeTokensWorkflow)
+VERSIONED_WORKFLOWS = (
+    PinnedCheckoutWorkflow,
+    LatePaymentWorkflow,
+    RefundOrderWorkflow,
+    ConsistencyCheckWorkflow,
+    PurgeTokensWorkflow,
+)
 PASSED_THROUGH = (
     "domain",
     "activities.names",
@@ -61,6 +71,7 @@ def all_activities(
 ) -> Sequence[Callable[..., Any]]:
     """Every activity, wired."""
     delivery = Delivery(db, client, task_queue)
+    gateways = {**gateways, MANUAL: ManualGateway(db)}
     checkout, payments = CheckoutActivities(db), PaymentActivities(db, gateways, delivery)
     return (
         checkout.reserve,
@@ -70,6 +81,7 @@ def all_activities(
         payments.verify_payment,
         payments.start_late_payment,
         payments.refund_payment,
+        OrderRefundActivities(db, gateways).refund_order,
         Repair(db, admin_url, delivery).repair,
         Purge(admin_url).purge_tokens,
     )
