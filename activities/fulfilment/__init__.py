@@ -1,0 +1,1 @@
+"""What happens after a sale: mail, tickets, notifications, statistics. None of it can undo or delay the sale."""
