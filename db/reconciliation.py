@@ -14,7 +14,7 @@ from db import reconciliation_sql as sql
 from db.database import Database
 from db.payments import payment_key
 from domain.gateway import GatewayPayment, PaymentStatus
-from domain.ids import CheckoutId, GatewayName, PaymentId, TenantId
+from domain.ids import CheckoutId, GatewayName, OrderId, PaymentId, TenantId
 from domain.messages import Ruling
 from domain.reconciliation import Kind, Ours
 
@@ -30,6 +30,8 @@ class Noted:
     kind: Kind
     open: bool
     detail: Any
+    flagged: bool
+    """Whether people were told that they should look."""
     repair_begun: float | None
     """Seconds since its repair was begun; None: it was not."""
 
@@ -52,6 +54,8 @@ class Found:
     kind: Kind
     checkout_id: CheckoutId | None
     detail: Mapping[str, Any]
+    flagged: bool
+    """Whether people should look."""
 
 
 async def our_side(
@@ -97,6 +101,7 @@ async def write_findings(
         "kinds": [kind.value for (_, kind), _ in ordered],
         "checkouts": [one.checkout_id for _, one in ordered],
         "details": [json.dumps(one.detail) for _, one in ordered],
+        "flags": [one.flagged for _, one in ordered],
     }
     rows, *_ = await db.run(
         tenant,
@@ -142,6 +147,7 @@ def _our_side(row: DictRow) -> OurSide:
         checkout_id=CheckoutId(row["checkout_id"]) if row["checkout_id"] else None,
         status=PaymentStatus(row["status"]) if row["status"] else None,
         outcome=Ruling(row["outcome"]) if row["outcome"] else Ruling.NONE,
+        order_id=OrderId(row["order_id"]) if row["order_id"] else None,
         amount=row["amount"] or 0,
         currency=row["currency"] or "",
         refund_made=row["refund_status"] == "refunded",
@@ -157,4 +163,5 @@ def _our_side(row: DictRow) -> OurSide:
 
 def _noted(one: Mapping[str, Any]) -> Noted:
     begun = one["repair_begun"]
-    return Noted(one["id"], Kind(one["kind"]), one["open"], one["detail"], None if begun is None else float(begun))
+    begun = None if begun is None else float(begun)
+    return Noted(one["id"], Kind(one["kind"]), one["open"], one["detail"], one["flagged"], begun)

@@ -30,6 +30,8 @@ class Finding:
     last_seen: datetime
     repaired_at: datetime | None
     """When its repair was begun."""
+    flagged_at: datetime | None
+    """Since when people should look."""
     resolved_at: datetime | None
     resolution: str | None
     resolved_by: Actor | None

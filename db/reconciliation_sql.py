@@ -45,7 +45,8 @@ FINISH_RUN = """
 OUR_SIDE = """
     SELECT asked.payment_id, p.status, CASE WHEN o.payment_id IS NULL THEN p.checkout_id ELSE o.checkout_id END::text
                AS checkout_id,
-           o.kind AS outcome, o.amount, o.currency, o.refund_status, o.compared_at IS NULL AS uncompared,
+           o.kind AS outcome, o.order_id::text AS order_id, o.amount, o.currency, o.refund_status,
+           o.compared_at IS NULL AS uncompared,
            r.made, r.intended, e.waiting, another.is_there AS paid_by_another, f.findings,
            extract(epoch FROM clock_timestamp() - greatest(p.changed_at, o.decided_at, o.refunded_at, r.changed_at,
                                                            e.received_at))::float8 AS quiet_seconds
@@ -75,6 +76,7 @@ OUR_SIDE = """
     LEFT JOIN LATERAL (
         SELECT jsonb_agg(jsonb_build_object(
             'id', x.id, 'kind', x.kind, 'open', x.resolved_at IS NULL, 'detail', x.detail,
+            'flagged', x.flagged_at IS NOT NULL,
             'repair_begun', extract(epoch FROM clock_timestamp() - x.repaired_at))) AS findings
         FROM reconciliation_findings x
         WHERE x.tenant_id = %(tenant)s AND x.gateway = %(gateway)s AND x.payment_id = asked.payment_id
@@ -115,13 +117,15 @@ TO_ASK = """
 
 # In the order of the ids, so that two runs at once never wait for each other in a circle. `opened`: it is new.
 WRITE_FINDINGS = """
-    INSERT INTO reconciliation_findings (tenant_id, gateway, payment_id, kind, checkout_id, detail)
-    SELECT %(tenant)s, %(gateway)s, payment_id, kind, checkout_id, detail::jsonb
-    FROM unnest(%(payments)s::text[], %(kinds)s::text[], %(checkouts)s::uuid[], %(details)s::text[])
-        AS found (payment_id, kind, checkout_id, detail)
+    INSERT INTO reconciliation_findings AS f (tenant_id, gateway, payment_id, kind, checkout_id, detail, flagged_at)
+    SELECT %(tenant)s, %(gateway)s, payment_id, kind, checkout_id, detail::jsonb,
+           CASE WHEN flagged THEN clock_timestamp() END
+    FROM unnest(%(payments)s::text[], %(kinds)s::text[], %(checkouts)s::uuid[], %(details)s::text[],
+                %(flags)s::boolean[]) AS found (payment_id, kind, checkout_id, detail, flagged)
     ORDER BY payment_id, kind
     ON CONFLICT (tenant_id, gateway, payment_id, kind) WHERE resolved_at IS NULL
-    DO UPDATE SET last_seen = clock_timestamp(), detail = excluded.detail, checkout_id = excluded.checkout_id
+    DO UPDATE SET last_seen = clock_timestamp(), detail = excluded.detail, checkout_id = excluded.checkout_id,
+        flagged_at = CASE WHEN f.flagged_at IS NULL THEN excluded.flagged_at ELSE f.flagged_at END
     RETURNING id::text AS id, payment_id, kind, xmax = 0 AS opened
 """
 RESOLVE_AGREED = """
@@ -138,7 +142,7 @@ REPAIR_BEGUN = """
 
 FINDING_COLUMNS = """
     SELECT id::text AS id, gateway, payment_id, kind, checkout_id::text AS checkout_id, detail, first_seen, last_seen,
-           repaired_at, resolved_at, resolution, resolved_by, note
+           repaired_at, flagged_at, resolved_at, resolution, resolved_by, note
     FROM reconciliation_findings
 """
 OPEN_FINDINGS = (

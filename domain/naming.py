@@ -14,6 +14,7 @@ REFUND_ORDER = "RefundOrder"
 FULFILMENT = "Fulfilment"
 CONSISTENCY_CHECK = "ConsistencyCheck"
 PURGE_TOKENS = "PurgeTokens"
+RECONCILE_PAYMENTS = "ReconcilePayments"
 
 RESERVE_UPDATE = "reserve"
 CONFIRM_UPDATE = "confirm"

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from domain.gateway import GatewayPayment, PaymentStatus
-from domain.ids import CheckoutId, PaymentId, TenantId
+from domain.ids import CheckoutId, OrderId, PaymentId, TenantId
 from domain.messages import Ruling
 
 GRACE = timedelta(minutes=10)
@@ -142,6 +142,7 @@ class Ours:
     status: PaymentStatus | None = None
     """As last heard; None: never heard of."""
     outcome: Ruling = Ruling.NONE
+    order_id: OrderId | None = None
     amount: int = 0
     currency: str = ""
     """Of the outcome."""

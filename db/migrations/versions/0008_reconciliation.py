@@ -40,8 +40,9 @@ STATEMENTS = (
     """,
     "CREATE INDEX reconciliation_runs_by_age ON reconciliation_runs (tenant_id, started_at)",
     "CREATE INDEX reconciliation_runs_of_gateway ON reconciliation_runs (tenant_id, gateway, until)",
-    # A disagreement about one payment. `detail`: ids, amounts and states only. Resolved by agreement, or by a person
-    # (`resolved_by`, `note`); what a person has accepted stays so as long as it is seen with the same detail.
+    # A disagreement about one payment. `detail`: ids, amounts and states only. `repaired_at`: a repair was begun;
+    # `flagged_at`: people should look. Resolved by agreement, or by a person (`resolved_by`, `note`); what a person
+    # has accepted stays so as long as it is seen with the same detail.
     """
     CREATE TABLE reconciliation_findings (
         tenant_id text NOT NULL REFERENCES tenants (id),
@@ -54,6 +55,7 @@ STATEMENTS = (
         first_seen timestamptz NOT NULL DEFAULT clock_timestamp(),
         last_seen timestamptz NOT NULL DEFAULT clock_timestamp(),
         repaired_at timestamptz,
+        flagged_at timestamptz,
         resolved_at timestamptz,
         resolution text CHECK (resolution IN ('agreed', 'accepted')),
         resolved_by text,
