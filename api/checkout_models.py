@@ -11,12 +11,14 @@ from api.line_models import LineOut, Lines
 from api.models import Answer, Minor, StrictModel
 
 MAX_AMOUNT = 10**15
+PAYMENT_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,199}$"
+GATEWAY = r"^[a-z][a-z0-9_-]{0,39}$"
 PaymentIdField = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,199}$"),
+    StringConstraints(pattern=PAYMENT_ID),
     Field(description="The gateway's id of the payment.", examples=["pay_3f9c2a"]),
 ]
-GatewayField = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,39}$"), Field(examples=["sandbox"])]
+GatewayField = Annotated[str, StringConstraints(pattern=GATEWAY), Field(examples=["sandbox"])]
 
 
 class StartIn(StrictModel):
@@ -54,18 +56,26 @@ class CancelIn(StrictModel):
     """Nothing to say."""
 
 
+PaymentState = Literal["created", "processing", "failed", "captured", "refunded", "expired"]
+"""Where a payment stands at its gateway, as we last heard."""
+
+
 class PaymentOut(Answer):
-    """What became of a captured payment: the order, or a refund and why."""
+    """A payment of this checkout: where it stands, and once it was captured what became of it, the order or a refund.
+
+    Until then `outcome` is null.
+    """
 
     gateway: str
     payment_id: str
+    status: PaymentState = Field(description="At the gateway, as we last heard. `failed`: it may yet be paid.")
     amount: Minor
     currency: str
-    outcome: Literal["order", "refund"]
+    outcome: Literal["order", "refund"] | None
     reason: str | None = Field(description="With a refund: late, second_payment, wrong_amount, …")
     quarantined: bool = Field(description="Somebody should look at it: the money was not what was asked for.")
     refund_status: Literal["intended", "refunded", "refused"] | None
-    decided_at: datetime
+    decided_at: datetime | None
     refunded_at: datetime | None
 
 

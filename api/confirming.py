@@ -91,7 +91,8 @@ class Confirming:
     async def _decided(self, view: CheckoutView, claim: Claim) -> OrderView | None:
         """The order if this payment made it. Raises PaymentRefunded when it was decided otherwise."""
         for payment in view.payments:
-            if (payment["gateway"], payment["payment_id"]) == (claim.gateway, claim.payment_id):
+            this = (payment["gateway"], payment["payment_id"]) == (claim.gateway, claim.payment_id)
+            if this and payment["outcome"] is not None:
                 if payment["outcome"] == "refund":
                     raise PaymentRefunded(f"It is refunded: {payment['reason']}.", reason=payment["reason"])
                 return await self._order(claim, OrderId(payment["order_id"]))

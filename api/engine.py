@@ -38,12 +38,13 @@ from domain.messages import (
     ExtendUpdate,
     Line,
     LinesUpdate,
+    PaymentSignal,
     StartCheckout,
     Started,
     StartStatus,
 )
 from domain.money import Money
-from domain.naming import CHECKOUT, CHECKOUT_OVER, RESERVE_UPDATE, checkout_workflow_id
+from domain.naming import CHECKOUT, CHECKOUT_OVER, PAYMENT_SIGNAL, RESERVE_UPDATE, checkout_workflow_id
 from workflows.details import units
 from workflows.policies import CLIENT_DEADLINE, TASK_TIMEOUT
 
@@ -108,6 +109,18 @@ class Engine:
         except _TRANSPORT as error:
             raise _unreachable(error) from error
         return await self._answer(asked, wait)
+
+    async def tell(self, ref: CheckoutRef, signal: PaymentSignal) -> bool:
+        """Tell the run of a payment; whether one was open to hear it. Acknowledged, it is durable."""
+        handle = self._client.get_workflow_handle(checkout_workflow_id(ref.tenant, ref.checkout_id))
+        try:
+            async with asyncio.timeout(SIGNAL_WAIT.total_seconds()):
+                await handle.signal(PAYMENT_SIGNAL, signal, rpc_timeout=SIGNAL_WAIT)
+        except _TRANSPORT as error:
+            if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise Unavailable(_DOWN) from error
+        return True
 
     async def _ask(self, ref: CheckoutRef, name: str, key: str, update: object) -> Any:
         handle = self._client.get_workflow_handle(checkout_workflow_id(ref.tenant, ref.checkout_id))
@@ -209,3 +222,5 @@ def _unreachable(error: BaseException) -> Exception:
 
 ANSWER_WAIT = timedelta(seconds=2).total_seconds()
 """How long a request waits for the run: then a confirm is answered 202, the others 503."""
+SIGNAL_WAIT = timedelta(seconds=2)
+"""How long a run is told something."""

@@ -23,10 +23,23 @@ _LINES = """
     FROM checkout_lines WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND removed_at IS NULL
     ORDER BY position, id
 """
+# Those that were decided as they were decided; those that were not as we last heard. A payment may be decided on the
+# gateway's own word before its webhook comes.
 _PAYMENTS = """
-    SELECT gateway, payment_id, amount, currency, kind AS outcome, order_id::text AS order_id, reason, quarantined,
-           refund_status, decided_at, refunded_at
-    FROM payment_outcomes WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s ORDER BY decided_at
+    SELECT o.gateway, o.payment_id, o.amount, o.currency, o.kind AS outcome, o.order_id::text AS order_id, o.reason,
+           o.quarantined, o.refund_status, o.decided_at, o.refunded_at,
+           CASE WHEN p.status = 'refunded' OR o.refund_status = 'refunded' THEN 'refunded' ELSE 'captured' END AS status
+    FROM payment_outcomes o
+    LEFT JOIN payments p ON p.tenant_id = o.tenant_id AND p.gateway = o.gateway AND p.payment_id = o.payment_id
+    WHERE o.tenant_id = %(tenant)s AND o.checkout_id = %(checkout)s
+    UNION ALL
+    (SELECT p.gateway, p.payment_id, p.amount, p.currency, NULL, NULL, NULL, false, NULL, NULL, NULL, p.status
+     FROM payments p
+     WHERE p.tenant_id = %(tenant)s AND p.checkout_id = %(checkout)s AND NOT EXISTS (
+         SELECT FROM payment_outcomes o
+         WHERE o.tenant_id = p.tenant_id AND o.gateway = p.gateway AND o.payment_id = p.payment_id)
+     ORDER BY p.known_at DESC LIMIT 50)
+    ORDER BY decided_at, gateway, payment_id
 """
 
 _CAPTURE = """
@@ -38,7 +51,7 @@ _CAPTURE = """
 
 @dataclass(frozen=True, slots=True)
 class CheckoutView:
-    """A checkout as the row says it is now: its columns, its lines, and what became of its payments.
+    """A checkout as the row says it is now: its columns, its lines, its payments and what became of them.
 
     Lines that were taken out of it are not among them.
     """

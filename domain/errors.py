@@ -213,6 +213,27 @@ class GatewayRefused(Conflict):
     code, title = "gateway_refused", "The payment gateway refused"
 
 
+class GatewayNotConfigured(GatewayRefused):
+    """The shop has not set what this gateway needs; `detail` names it."""
+
+    code, title = "gateway_not_configured", "The shop has not set this gateway up"
+
+
+class PaymentInFlight(Conflict):
+    """A payment of the checkout's total is open at its gateway: end it first. Or it is being made, and cannot be ended.
+
+    `payments` names those that are open; `payment_status` says how one that was to be ended stands.
+    """
+
+    code, title = "payment_in_flight", "A payment is in flight"
+
+
+class NothingToPay(Conflict):
+    """The checkout's total is 0."""
+
+    code, title = "nothing_to_pay", "There is nothing to pay"
+
+
 class PaymentRefunded(Conflict):
     """This payment was (or is being) given back; it cannot make an order. `reason` says why."""
 
