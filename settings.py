@@ -11,6 +11,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from activities.gateways.options import GatewayOptions
+
 DEVELOPMENT_SECRET = "holdfast-development-secret-never-use-in-production"  # noqa: S105  # refused outside development
 DEVELOPMENT_WEBHOOK_SECRET = "whsec_aG9sZGZhc3QtZGV2ZWxvcG1lbnQtd2ViaG9vay1zZWNyZXQ="  # noqa: S105  # likewise
 
@@ -207,6 +209,8 @@ class Settings(BaseSettings):
     """Where the sandbox gateway finds the API. None: on this machine, at `api_port`."""
     sandbox_public_url: str | None = None
     """Where buyers' browsers find the sandbox gateway. None: where the API does."""
+    stripe_api_base: str | None = None
+    """Where Stripe is, if not at Stripe: a stand-in for tests. Refused in production."""
 
     max_body_bytes: int = Field(default=256 * 1024, ge=1024)
     max_body_seconds: float = Field(default=10.0, gt=0)
@@ -249,6 +253,8 @@ class Settings(BaseSettings):
                 )
         if self.sandbox_gateway_secret.get_secret_value() == DEVELOPMENT_WEBHOOK_SECRET:
             raise UnsafeSettings("HOLDFAST_SANDBOX_GATEWAY_SECRET must be set to a secret of its own")
+        if self.stripe_api_base is not None:
+            raise UnsafeSettings("HOLDFAST_STRIPE_API_BASE must not be set: it is for tests, and would see API keys")
         if DEVELOPMENT_SECRET_KEYS.partition(":")[2] in self.secret_keys.get_secret_value():
             raise UnsafeSettings("HOLDFAST_SECRET_KEYS must be set to a key ring of its own: id:<32 bytes in base64>")
         if DEVELOPMENT_TICKET_KEYS.partition(":")[2] in self.ticket_keys.get_secret_value():
@@ -293,6 +299,16 @@ class Settings(BaseSettings):
         if self.mail_dir is None and self.smtp_host is None and self.env == "development":
             return self.data_dir / "mail"
         return self.mail_dir
+
+    @property
+    def gateways(self) -> GatewayOptions:
+        """What the gateways' adapters are told."""
+        return GatewayOptions(
+            self.sandbox_gateway_url,
+            self.sandbox_gateway_secret.get_secret_value(),
+            self.stripe_api_base,
+            development=self.env == "development",
+        )
 
     @property
     def admin_url(self) -> str:

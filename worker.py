@@ -17,7 +17,6 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.checkout import CheckoutActivities
 from activities.delivery import Delivery
-from activities.gateways.interface import Gateway
 from activities.gateways.manual import ManualGateway
 from activities.gateways.registry import gateways_from
 from activities.gateways.secrets import TenantSecrets
@@ -30,7 +29,6 @@ from api import temporal
 from db.database import Database
 from db.keyring import KeyRing
 from db.manual_payments import MANUAL
-from domain.ids import GatewayName
 from settings import Settings
 from workflows.checkout import CheckoutWorkflow
 from workflows.consistency_check import ConsistencyCheckWorkflow
@@ -134,8 +132,7 @@ async def run_worker(settings: Settings, *, also: Sequence[type] = ()) -> None:
     try:
         async with httpx.AsyncClient() as http:
             secrets = TenantSecrets(db, KeyRing.parse(settings.secret_keys.get_secret_value()))
-            url, default = settings.sandbox_gateway_url, settings.sandbox_gateway_secret.get_secret_value()
-            gateways: dict[GatewayName, Gateway] = dict(gateways_from(url, default, http, secrets))
+            gateways = gateways_from(settings.gateways, http, secrets)
             activities = all_activities(db, settings.admin_url, client, settings.task_queue, gateways)
             async with make_worker(client, settings.task_queue, activities, build_id=settings.build_id, also=also):
                 await ensure_schedules(client, settings.task_queue)

@@ -11,7 +11,7 @@ from temporalio.client import Client
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from activities.delivery import Delivery
-from activities.gateways.registry import gateways_from
+from activities.gateways.registry import gateways_from, tenant_secrets
 from activities.gateways.secrets import TenantSecrets
 from api import logs, problems, temporal
 from api.access import Access, Lifetimes
@@ -159,12 +159,12 @@ def _services(
     hash_key = settings.buyer_hash_key.get_secret_value().encode()
     engine = Engine(client, settings.task_queue, hash_key, FairPlaces(settings.max_inflight_starts))
     delivery = Delivery(db, client, settings.task_queue)
+    gateways = gateways_from(settings.gateways, http, secrets)
     return Services(
         db=db,
         temporal=client,
-        gateways=gateways_from(
-            settings.sandbox_gateway_url, settings.sandbox_gateway_secret.get_secret_value(), http, secrets
-        ),
+        gateways=gateways,
+        known_secrets=tenant_secrets(settings.gateways),
         verifier=verifier,
         access=Access(db, verifier, passwords, _lifetimes(settings)),
         default_tenant=TenantId(settings.default_tenant),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
@@ -37,6 +37,8 @@ class Services:
     db: Database
     temporal: Client
     gateways: Mapping[GatewayName, Gateway]
+    known_secrets: Mapping[str, Callable[[str], object]]
+    """Every secret that a tenant may have of its own, by name, with what reads it."""
     verifier: Verifier
     access: Access
     default_tenant: TenantId

@@ -11,9 +11,9 @@ MAX_SECRET = 4_000
 """Characters."""
 
 
-def gateway_secret(gateway: GatewayName) -> str:
-    """The name of what a tenant shares with a gateway, such as `gateway/sandbox`."""
-    return f"gateway/{gateway}"
+def gateway_secret(gateway: GatewayName, what: str = "") -> str:
+    """The name of what a tenant shares with a gateway, such as `gateway/sandbox` or `gateway/stripe/api-key`."""
+    return f"gateway/{gateway}/{what}" if what else f"gateway/{gateway}"
 
 
 def checked_secret(known: Mapping[str, Callable[[str], object]], name: str, secret: str) -> str:

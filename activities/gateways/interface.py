@@ -11,7 +11,11 @@ from domain.ids import PaymentId, TenantId
 
 
 class Gateway(Protocol):
-    """A payment gateway. Its calls raise GatewayUnavailable (ask again) or GatewayRefused (asking again is no use)."""
+    """A payment gateway. Its calls raise GatewayUnavailable (ask again) or GatewayRefused (asking again is no use).
+
+    A tenant that has not set the gateway up: `fetch`, `start` and `payments` raise GatewayNotConfigured; `expire` and
+    `refund`, which are owed for money that was taken, raise GatewayUnavailable until it has.
+    """
 
     async def fetch(self, tenant: TenantId, payment_id: PaymentId) -> GatewayPayment | None:
         """The payment as it is now, or None when the gateway does not know it."""
@@ -42,10 +46,12 @@ class Gateway(Protocol):
 
     async def parse_webhook(
         self, tenant: TenantId, headers: Mapping[str, str], body: bytes, now: datetime
-    ) -> PaymentEvent:
+    ) -> PaymentEvent | None:
         """The event that this webhook carries; header names in lower case, the body as it came over the wire.
 
+        None: it is genuine and nothing to us, such as a payment that the shop takes elsewhere in the same account.
         Verified by the tenant's own secret where it has one, else by the installation's. Raises InvalidSignature
-        unless it verifies, Invalid when it verifies and makes no sense, Unavailable when the secret cannot be read.
+        unless it verifies, Invalid when it verifies and makes no sense, Unavailable when the secret cannot be read,
+        NotFound when the tenant does not have this gateway.
         """
         ...

@@ -1,4 +1,7 @@
-"""Which gateways an installation has. The wiring places call this; adapters never read settings."""
+"""Which gateways an installation has. The wiring places call this; adapters never read settings.
+
+A new gateway is a file with its adapter, and its line here: what makes it, and which secrets of a tenant's it reads.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,27 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
+from activities.gateways import sandbox, standard
 from activities.gateways.interface import Gateway
-from activities.gateways.sandbox import SANDBOX, SECRET_NAME, SandboxGateway
+from activities.gateways.options import GatewayOptions
 from activities.gateways.secrets import Secrets
-from activities.gateways.standard_webhooks import verifier_from
 from domain.ids import GatewayName
 
-TENANT_SECRETS: Mapping[str, Callable[[str], object]] = {SECRET_NAME: verifier_from}
-"""Every secret that a tenant may have of its own, by name, with what reads it: ValueError says that it is none."""
+Reader = Callable[[str], object]
+"""What reads a secret: ValueError says why it is none."""
 
 
 def gateways_from(
-    sandbox_url: str, sandbox_secret: str, client: httpx.AsyncClient, own: Secrets | None = None
-) -> Mapping[GatewayName, Gateway]:
+    options: GatewayOptions, client: httpx.AsyncClient, own: Secrets | None = None
+) -> dict[GatewayName, Gateway]:
     """Every gateway by its name in URLs and rows.
 
-    `sandbox_secret` is one Standard Webhooks secret, or several with spaces between them while one is being replaced.
-    `own`: secrets of tenants, which count instead where there are any; None: no tenant has one. `client` stays the
-    caller's to close. Raises ValueError for a malformed secret.
+    `own`: the tenants' secrets; None: no tenant has one. `client` stays the caller's to close. Raises ValueError for a
+    malformed secret.
     """
-    return {SANDBOX: SandboxGateway(sandbox_url, sandbox_secret.split(), client, own)}
+    return {module.NAME: module.gateway(options, client, own) for module in (sandbox, standard)}
+
+
+def tenant_secrets(options: GatewayOptions) -> Mapping[str, Reader]:
+    """Every secret that a tenant may have of its own, by name, with what reads it."""
+    return {name: reader for module in (sandbox, standard) for name, reader in module.secrets(options).items()}

@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from structlog import stdlib
 
-from activities.gateways.registry import TENANT_SECRETS
 from api.deps import Admin, Db, Wired
 from api.problems import JSON_BODY, documented
 from api.requests import StrictRoute
@@ -75,7 +74,7 @@ async def list_secrets(caller: Admin, db: Db) -> SecretsOut:
 )
 async def put_secret(body: SecretIn, caller: Admin, services: Wired, name: SecretPath) -> None:
     """Sets it, whatever it was before. It counts instead of the installation's own, in all processes within seconds."""
-    secret = checked_secret(TENANT_SECRETS, name, body.secret.get_secret_value())
+    secret = checked_secret(services.known_secrets, name, body.secret.get_secret_value())
     await tenant_secrets.put_secret(services.db, caller.tenant, caller.actor, services.keys, name, secret)
     services.secrets.forget(caller.tenant, name)
     _log.info("secret_set", name=name, by=caller.actor)

@@ -24,10 +24,11 @@ _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
 class Received(Answer):
-    """The event is stored, and where it went."""
+    """The event is stored, and where it went; or it is nothing to us."""
 
-    status: Literal["nothing_to_do", "to_checkout", "to_late_payment", "unmatched"] = Field(
-        description="`unmatched`: its checkout is not known yet; it is kept and matched later."
+    status: Literal["nothing_to_do", "to_checkout", "to_late_payment", "unmatched", "ignored"] = Field(
+        description="`unmatched`: its checkout is not known yet; it is kept and matched later. `ignored`: genuine, but "
+        "of a kind that says nothing of payments, or of a payment that was not made for this shop's checkouts here."
     )
 
 
@@ -40,12 +41,14 @@ class Received(Answer):
 async def receive(
     tenant: Annotated[str, Path()], gateway: Annotated[str, Path()], request: Request, services: Wired
 ) -> Received:
-    """Signed by Standard Webhooks. A repeat changes nothing; 503 asks the gateway to send it again."""
+    """Signed as the gateway signs. A repeat changes nothing; 503 asks the gateway to send it again."""
     adapter = services.gateways.get(GatewayName(gateway))
     if adapter is None or not _TENANT.fullmatch(tenant):
         raise NotFound
     owner, body = TenantId(tenant), await request.body()
     event = await adapter.parse_webhook(owner, request.headers, body, datetime.now(UTC))
+    if event is None:
+        return Received(status="ignored")
     stored = await record_event(services.db, owner, event, body)
     if stored is None:
         raise NotFound

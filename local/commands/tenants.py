@@ -101,7 +101,7 @@ def secret(
     delete: Annotated[bool, typer.Option("--delete", help="Forget it: the installation's own counts again.")] = False,
 ) -> None:
     """Set a secret of a tenant. It is asked for, or read from standard input; never from the command line."""
-    from activities.gateways.registry import TENANT_SECRETS
+    from activities.gateways.registry import tenant_secrets
     from db.keyring import KeyRing
     from db.tenant_secrets import delete_secret, put_secret
     from domain.tenant_secrets import checked_secret
@@ -109,7 +109,7 @@ def secret(
     settings = joined_settings()
     ring = KeyRing.parse(settings.secret_keys.get_secret_value())
     with _told():
-        value = "" if delete else checked_secret(TENANT_SECRETS, name, _asked_for(name))
+        value = "" if delete else checked_secret(tenant_secrets(settings.gateways), name, _asked_for(name))
 
     async def run() -> None:
         async with tenant_database(settings, tenant) as (db, owner):

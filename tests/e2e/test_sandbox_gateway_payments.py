@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from activities.gateways.interface import Gateway
+from activities.gateways.options import GatewayOptions
 from activities.gateways.registry import gateways_from
 from activities.gateways.sandbox import SANDBOX
 from domain.errors import GatewayRefused, GatewayUnavailable
@@ -32,7 +33,7 @@ async def sandbox(tmp_path: Path) -> AsyncIterator[RunningGateway]:
 @pytest.fixture
 async def adapter(sandbox: RunningGateway) -> AsyncIterator[Gateway]:
     async with httpx.AsyncClient(trust_env=False) as client:
-        yield gateways_from(sandbox.url, SECRET, client)[SANDBOX]
+        yield gateways_from(GatewayOptions(sandbox.url, SECRET), client)[SANDBOX]
 
 
 async def captured(sandbox: RunningGateway, amount: int = 5500) -> PaymentId:
@@ -170,7 +171,7 @@ async def test_a_refund_whose_answer_was_lost_is_made_once(
 async def test_a_gateway_that_is_not_there_is_unavailable() -> None:
     async with httpx.AsyncClient(trust_env=False) as client:
         with pytest.raises(GatewayUnavailable):
-            await gateways_from(NOWHERE, SECRET, client)[SANDBOX].fetch(DEMO, PaymentId("pay_1"))
+            await gateways_from(GatewayOptions(NOWHERE, SECRET), client)[SANDBOX].fetch(DEMO, PaymentId("pay_1"))
 
 
 @pytest.mark.parametrize(

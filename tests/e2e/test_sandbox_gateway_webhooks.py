@@ -49,7 +49,9 @@ def adapter(secret: str) -> SandboxGateway:
 
 
 async def verified(webhook: Received, secret: str = SECRET) -> PaymentEvent:
-    return await adapter(secret).parse_webhook(DEMO, webhook.headers, webhook.body, datetime.now(UTC))
+    event = await adapter(secret).parse_webhook(DEMO, webhook.headers, webhook.body, datetime.now(UTC))
+    assert event is not None
+    return event
 
 
 async def test_a_capture_arrives_signed_at_the_tenants_address(sandbox: RunningGateway, shop: Receiver) -> None:

@@ -24,10 +24,12 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.gateways.registry import gateways_from
+from activities.gateways.secrets import TenantSecrets
 from api.app import create_app, tokens_from
 from api.tokens import Scope
 from db.database import Database
 from db.invariants import check, check_ledger
+from db.keyring import KeyRing
 from domain.ids import CheckoutId, ProductId, TenantId
 from domain.naming import checkout_workflow_id
 from local.ports import free_port
@@ -161,8 +163,9 @@ async def running_system(
         )
         database = await stack.enter_async_context(_database(database_url))
         outgoing = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        secrets = TenantSecrets(database, KeyRing.parse(settings.secret_keys.get_secret_value()))
         activities = all_activities(
-            database, database_url, client, settings.task_queue, gateways_from(sandbox.url, SECRET, outgoing)
+            database, database_url, client, settings.task_queue, gateways_from(settings.gateways, outgoing, secrets)
         )
         worker = WorkerSwitch(client, settings.task_queue, activities)
         app = create_app(settings, client=client)

@@ -10,9 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-import activities.gateways.sandbox as module
+import activities.gateways.calls as module
+from activities.gateways.options import GatewayOptions
 from activities.gateways.registry import gateways_from
 from activities.gateways.sandbox import SANDBOX, SandboxGateway
+from activities.gateways.standard import NAME as STANDARD
 from domain.errors import GatewayRefused, GatewayUnavailable
 from domain.ids import PaymentId, TenantId
 from tests.unit.test_standard_webhooks import NEW, OLD
@@ -81,7 +83,7 @@ async def test_an_id_that_cannot_be_the_gateways_is_never_sent(payment_id: str) 
     assert calls.seen == []
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504, 429, 408, 301, 204])
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 429, 408, 401, 403, 301, 204])
 async def test_a_gateway_in_trouble_is_asked_again_later(status: int) -> None:
     calls = answering(status, b"")
     with pytest.raises(GatewayUnavailable):
@@ -90,7 +92,7 @@ async def test_a_gateway_in_trouble_is_asked_again_later(status: int) -> None:
         await calls.gateway.refund(DEMO, PAYMENT, 1, "key")
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 409, 422])
+@pytest.mark.parametrize("status", [400, 402, 409, 422])
 async def test_a_gateway_that_says_no_is_not_asked_again(status: int) -> None:
     calls = answering(status, {"code": "conflict"})
     with pytest.raises(GatewayRefused):
@@ -171,16 +173,16 @@ async def test_an_answer_that_trickles_is_given_up(monkeypatch: pytest.MonkeyPat
             await asyncio.sleep(30)
             raise AssertionError("nobody waits that long")
 
-    monkeypatch.setattr(module, "_WHOLE_CALL_SECONDS", 0.05)
+    monkeypatch.setattr(module, "WHOLE_CALL_SECONDS", 0.05)
     gateway = SandboxGateway("http://gateway.invalid", [NEW], httpx.AsyncClient(transport=Trickle()))
     with pytest.raises(GatewayUnavailable):
         await gateway.fetch(DEMO, PAYMENT)
 
 
 def test_the_registry_takes_several_secrets_while_one_is_replaced() -> None:
-    found = gateways_from("http://gateway.invalid", f"{OLD} {NEW}", httpx.AsyncClient())
-    assert list(found) == [SANDBOX]
+    found = gateways_from(GatewayOptions("http://gateway.invalid", f"{OLD} {NEW}"), httpx.AsyncClient())
+    assert list(found) == [SANDBOX, STANDARD]
     with pytest.raises(ValueError, match="whsec_"):
-        gateways_from("http://gateway.invalid", f"{OLD} oh-no", httpx.AsyncClient())
+        gateways_from(GatewayOptions("http://gateway.invalid", f"{OLD} oh-no"), httpx.AsyncClient())
     with pytest.raises(ValueError, match="at least one"):
-        gateways_from("http://gateway.invalid", "", httpx.AsyncClient())
+        gateways_from(GatewayOptions("http://gateway.invalid", ""), httpx.AsyncClient())
