@@ -219,12 +219,6 @@ class GatewayNotConfigured(GatewayRefused):
     code, title = "gateway_not_configured", "The shop has not set this gateway up"
 
 
-class GatewayNotConfigured(GatewayRefused):
-    """The shop has not set what this gateway needs; `detail` names it."""
-
-    code, title = "gateway_not_configured", "The shop has not set this gateway up"
-
-
 class PaymentInFlight(Conflict):
     """A payment of the checkout's total is open at its gateway: end it first. Or it is being made, and cannot be ended.
 
