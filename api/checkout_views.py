@@ -17,6 +17,7 @@ from domain.errors import (
     HoldfastError,
     InsufficientStock,
     LimitReached,
+    PaymentInFlight,
     PriceChanged,
 )
 
@@ -58,6 +59,8 @@ def refusal(stored: dict[str, Any] | None, now: datetime) -> HoldfastError:
         return cart_processing(stored["checkout_id"])
     if stored["code"] == LimitReached.code:
         return limit_reached(stored, now)
+    if stored["code"] == PaymentInFlight.code:
+        return payment_in_flight(stored["payments"])
     return insufficient_stock(stored["shortages"])
 
 
@@ -91,6 +94,11 @@ def price_changed(total: int) -> PriceChanged:
 def cart_processing(held_by: str | None) -> CartProcessing:
     """The cart is in the hands of a checkout, or was set so by an administrator."""
     return CartProcessing("Confirm or cancel the checkout that holds the cart first.", checkout_id=held_by)
+
+
+def payment_in_flight(payments: list[dict[str, Any]]) -> PaymentInFlight:
+    """The amount due cannot change while a payment of it is open."""
+    return PaymentInFlight("End the payments in `payments` first, or wait for their outcome.", payments=payments)
 
 
 def insufficient_stock(shortages: list[dict[str, Any]]) -> InsufficientStock:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.changing import raise_over, require_same
-from api.checkout_views import insufficient_stock, refusal
+from api.checkout_views import insufficient_stock, payment_in_flight, refusal
 from api.engine import ANSWER_WAIT, CheckoutIsOver, Engine
 from api.fingerprint import key_digest
 from db.checkouts import CheckoutView
@@ -43,7 +43,8 @@ async def change_checkout_lines(db: Database, engine: Engine, change: LineChange
     """The checkout as it is after the change, made now or when the same key came before.
 
     Raises InsufficientStock or LimitReached, which leave the hold as it was, NotFound for a line that is not in it,
-    Gone after the end, AlreadyConfirmed for a sold one, IdempotencyKeyReused when the key came with something else.
+    PaymentInFlight while a payment of the present total is open, Gone after the end, AlreadyConfirmed for a sold one,
+    IdempotencyKeyReused when the key came with something else.
     """
     look = await _look(db, change)
     if look.stored is None:
@@ -67,8 +68,19 @@ def _refuse_early(look: LinesLook, change: LineChange) -> None:
         raise_over(CheckoutStatus(look.view.row["status"]))
     if change.remove is not None and change.remove not in {line["id"] for line in look.view.lines}:
         raise NotFound
+    _refuse_while_paying(look.view, change)
     if look.shortages:
         raise insufficient_stock(look.shortages)
+
+
+def _refuse_while_paying(view: CheckoutView, change: LineChange) -> None:
+    """Taking the last line out is a cancel, which waits for no payment."""
+    cancels = change.remove is not None and len(view.lines) == 1
+    payments = [
+        {name: one[name] for name in ("gateway", "payment_id", "status")} for one in view.payments if one["open"]
+    ]
+    if payments and not cancels:
+        raise payment_in_flight(payments)
 
 
 async def _make(db: Database, engine: Engine, change: LineChange) -> None:

@@ -24,16 +24,19 @@ _LINES = """
     ORDER BY position, id
 """
 # Those that were decided as they were decided; those that were not as we last heard. A payment may be decided on the
-# gateway's own word before its webhook comes.
+# gateway's own word before its webhook comes. `open`: it keeps the lines from being changed.
 _PAYMENTS = """
     SELECT o.gateway, o.payment_id, o.amount, o.currency, o.kind AS outcome, o.order_id::text AS order_id, o.reason,
            o.quarantined, o.refund_status, o.decided_at, o.refunded_at,
-           CASE WHEN p.status = 'refunded' OR o.refund_status = 'refunded' THEN 'refunded' ELSE 'captured' END AS status
+           CASE WHEN p.status = 'refunded' OR o.refund_status = 'refunded' THEN 'refunded'
+                ELSE 'captured' END AS status,
+           false AS open
     FROM payment_outcomes o
     LEFT JOIN payments p ON p.tenant_id = o.tenant_id AND p.gateway = o.gateway AND p.payment_id = o.payment_id
     WHERE o.tenant_id = %(tenant)s AND o.checkout_id = %(checkout)s
     UNION ALL
-    (SELECT p.gateway, p.payment_id, p.amount, p.currency, NULL, NULL, NULL, false, NULL, NULL, NULL, p.status
+    (SELECT p.gateway, p.payment_id, p.amount, p.currency, NULL, NULL, NULL, false, NULL, NULL, NULL, p.status,
+            p.closed_at IS NULL AND p.status IN ('created', 'processing', 'failed')
      FROM payments p
      WHERE p.tenant_id = %(tenant)s AND p.checkout_id = %(checkout)s AND NOT EXISTS (
          SELECT FROM payment_outcomes o

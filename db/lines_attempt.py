@@ -27,9 +27,10 @@ from db.lines_sql import (
     TAKE_OUT,
     TAKE_UNITS,
 )
+from db.payment_starts import GIVE_UP
 from db.settle import settle_within
 from db.together import NotTogether, Picked, pick_together
-from domain.errors import InsufficientStock, NotFound
+from domain.errors import InsufficientStock, NotFound, PaymentInFlight
 from domain.ids import SeatId, ZoneId
 from domain.messages import Changed, LinesOutcome, LinesRequest, Settled, SettleRequest, Wanted
 
@@ -53,7 +54,15 @@ class Attempt:
         if (stands := seen.stands) is not None:
             await transaction.commit()
             return stands
+        if seen.look["payments"] and not self._takes_out_all(seen):
+            return await self._refuse(
+                transaction, seen, {"code": PaymentInFlight.code, "payments": seen.look["payments"]}
+            )
         return await (self._add(transaction, seen) if self.request.add else self._remove(transaction, seen))
+
+    def _takes_out_all(self, seen: Seen) -> bool:
+        """That is a cancel, which waits for no payment."""
+        return not self.request.add and bool(seen.found) and seen.look["lines"] == 1
 
     async def _look(self, transaction: Transaction) -> Seen | None:
         asked = [Asked(line, place) for place, line in enumerate(self.request.add, 1)]
@@ -106,7 +115,7 @@ class Attempt:
             "last_position": seen.look["last_position"],
             "lines": len(seen.found),
         }
-        writes = [(sql, added) for sql in (COUNT, TAKE_UNITS, MOVE_LINES, ADD_LINES, CHANGE_CHECKOUT)]
+        writes = [(sql, added) for sql in (COUNT, TAKE_UNITS, MOVE_LINES, ADD_LINES, CHANGE_CHECKOUT, GIVE_UP)]
         await transaction.commit(*writes, self._note(seen))
         return Changed(LinesOutcome.DONE, held_until(end, seen.look["now"]))
 
@@ -142,7 +151,7 @@ class Attempt:
             "subtotal": -line["list_price"] * line["quantity"],
             "total": -line["unit_price"] * line["quantity"],
         }
-        writes = [(sql, removed) for sql in (COUNT, TAKE_UNITS, TAKE_OUT, CHANGE_CHECKOUT)]
+        writes = [(sql, removed) for sql in (COUNT, TAKE_UNITS, TAKE_OUT, CHANGE_CHECKOUT, GIVE_UP)]
         await transaction.commit(*writes, self._note(seen))
         return Changed(LinesOutcome.DONE, seen.now_held)
 

@@ -58,7 +58,14 @@ LOOK = f"""
     )
     SELECT clock_timestamp() AS now, mine.lines, mine.last_position,
            (SELECT {refusal(buyer="mine.buyer_key", address_key="NULL", at="clock_timestamp()")} FROM hit) AS "limit",
-           done.request_id IS NOT NULL AS repeated, done.refusal
+           done.request_id IS NOT NULL AS repeated, done.refusal, (
+               SELECT jsonb_agg(jsonb_build_object('gateway', p.gateway, 'payment_id', p.payment_id,
+                                                   'status', p.status) ORDER BY p.known_at)
+               FROM payments p
+               WHERE p.tenant_id = %(tenant)s AND p.checkout_id = %(checkout)s AND p.closed_at IS NULL
+                 AND p.status IN ('created', 'processing', 'failed') AND NOT EXISTS (
+                     SELECT FROM payment_outcomes o WHERE o.tenant_id = p.tenant_id AND o.gateway = p.gateway
+                       AND o.payment_id = p.payment_id)) AS payments
     FROM mine
     LEFT JOIN checkout_changes done ON done.tenant_id = %(tenant)s AND done.checkout_id = %(checkout)s
         AND done.request_id = %(request)s

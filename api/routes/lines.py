@@ -16,13 +16,13 @@ from api.models import RowId, as_checkout_id
 from api.problems import documented
 from api.requests import StrictRoute
 from api.routes.checkouts import WRITING, CheckoutPath
-from domain.errors import AlreadyConfirmed, CheckoutRefused, Gone, InsufficientStock, LimitReached
+from domain.errors import AlreadyConfirmed, CheckoutRefused, Gone, InsufficientStock, LimitReached, PaymentInFlight
 from domain.ids import LineId
 from domain.messages import CheckoutRef
 
 router = APIRouter(route_class=StrictRoute, tags=["checkouts"])
 LinePath = Annotated[RowId, Path(description="The `id` of a line of the checkout.", examples=[7])]
-_CHANGING = (*WRITING, AlreadyConfirmed, CheckoutRefused, Gone)
+_CHANGING = (*WRITING, AlreadyConfirmed, CheckoutRefused, PaymentInFlight, Gone)
 
 
 @router.post(
