@@ -10,9 +10,11 @@ from fastapi import FastAPI
 from temporalio.client import Client
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from activities.closing import Closing
 from activities.delivery import Delivery
 from activities.gateways.registry import gateways_from, tenant_secrets
 from activities.gateways.secrets import TenantSecrets
+from activities.order_refunds import OrderRefundStarts
 from api import logs, problems, temporal
 from api.access import Access, Lifetimes
 from api.confirming import Confirming
@@ -26,6 +28,7 @@ from api.issuers import OutsideConfig, OutsideIssuer
 from api.limits import Limit, Limits, storage_of
 from api.openapi import DESCRIPTION, TAGS, HoldfastAPI, installed_version
 from api.passwords import Passwords
+from api.paying import Paying
 from api.revocations import Revocations
 from api.routes import (
     admin_events,
@@ -38,7 +41,11 @@ from api.routes import (
     health,
     lines,
     ops_carts,
+    ops_orders,
+    ops_payments,
+    ops_webhooks,
     orders,
+    payments,
     products,
     webhooks,
 )
@@ -78,6 +85,7 @@ def create_app(settings: Settings | None = None, *, client: Client | None = None
         products,
         checkouts,
         lines,
+        payments,
         events,
         webhooks,
         orders,
@@ -86,6 +94,9 @@ def create_app(settings: Settings | None = None, *, client: Client | None = None
         admin_events,
         admin_tenant,
         ops_carts,
+        ops_orders,
+        ops_payments,
+        ops_webhooks,
         health,
     ):
         app.include_router(routes.router)
@@ -171,7 +182,9 @@ def _services(
         versioned=settings.build_id is not None,
         engine=engine,
         delivery=delivery,
+        order_refunds=OrderRefundStarts(client, settings.task_queue),
         confirming=Confirming(db, engine, delivery),
+        paying=Paying(db, engine, delivery, Closing(db, gateways)),
         limits=limits,
         keys=keys,
         secrets=secrets,

@@ -14,12 +14,14 @@ from temporalio.client import Client
 from activities.delivery import Delivery
 from activities.gateways.interface import Gateway
 from activities.gateways.secrets import TenantSecrets
+from activities.order_refunds import OrderRefundStarts
 from api.access import Access
 from api.addresses import address_of
 from api.confirming import Confirming
 from api.engine import Engine
 from api.fresh import Fresh
 from api.limits import Limit, Limits
+from api.paying import Paying
 from api.tokens import Caller, Scope
 from api.validation import IDEMPOTENCY_HEADER
 from api.verification import Verifier
@@ -45,7 +47,9 @@ class Services:
     versioned: bool
     engine: Engine
     delivery: Delivery
+    order_refunds: OrderRefundStarts
     confirming: Confirming
+    paying: Paying
     limits: Limits
     keys: KeyRing
     secrets: TenantSecrets
