@@ -24,7 +24,15 @@ from api.fair_places import FairPlaces
 from db.database import Database
 from db.inbox import record_event
 from domain.errors import GatewayRefused, GatewayUnavailable
-from domain.gateway import GatewayPayment, PaymentEvent, PaymentStatus, RefundResult, RefundStatus
+from domain.gateway import (
+    GatewayPayment,
+    PaymentEvent,
+    PaymentStatus,
+    PaymentToStart,
+    RefundResult,
+    RefundStatus,
+    StartedPayment,
+)
 from domain.ids import CheckoutId, LineId, PaymentId, ProductId, TenantId
 from domain.messages import (
     Answered,
@@ -67,6 +75,10 @@ class FakeGateway:
     payments: dict[PaymentId, GatewayPayment] = field(default_factory=dict)
     refunds: dict[str, RefundResult] = field(default_factory=dict)
     """What was given back, by idempotency key."""
+    starts: dict[str, PaymentId] = field(default_factory=dict)
+    """What was started, by idempotency key."""
+    can_expire: bool = True
+    refuses_starts: bool = False
     asked: int = 0
     down: bool = False
     refuses_refunds: bool = False
@@ -89,6 +101,35 @@ class FakeGateway:
         if self.down:
             raise GatewayUnavailable
         return self.payments.get(payment_id)
+
+    async def start(self, tenant: TenantId, payment: PaymentToStart) -> StartedPayment:
+        """As the interface says."""
+        self.asked += 1
+        await self.answering.wait()
+        if self.down:
+            raise GatewayUnavailable
+        if self.refuses_starts:
+            raise GatewayRefused
+        payment_id = self.starts.setdefault(payment.idempotency_key, PaymentId(f"pay_{len(self.starts):024x}"))
+        self.payments.setdefault(
+            payment_id,
+            GatewayPayment(
+                SANDBOX, payment_id, payment.checkout_id, PaymentStatus.CREATED, payment.amount, payment.currency, 0,
+                tenant,
+            ),
+        )  # fmt: skip
+        return StartedPayment(payment_id, self.payments[payment_id].status, f"https://pay.example.com/{payment_id}")
+
+    async def expire(self, tenant: TenantId, payment_id: PaymentId) -> GatewayPayment | None:
+        """As the interface says."""
+        self.asked += 1
+        await self.answering.wait()
+        if self.down:
+            raise GatewayUnavailable
+        found = self.payments.get(payment_id)
+        if found is not None and found.status in (PaymentStatus.CREATED, PaymentStatus.FAILED) and self.can_expire:
+            self.payments[payment_id] = found = replace(found, status=PaymentStatus.EXPIRED)
+        return found
 
     async def refund(self, tenant: TenantId, payment_id: PaymentId, amount: int, idempotency_key: str) -> RefundResult:
         """As the interface says."""
