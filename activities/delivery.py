@@ -92,7 +92,7 @@ class Delivery:
         return True
 
     async def start_late_payment(self, payment: LatePayment) -> None:
-        """Start the payment's own workflow; one that runs already is as good."""
+        """Start the payment's own workflow; one that runs already hears of the capture, which it may wait for."""
         try:
             async with asyncio.timeout(RPC_TIMEOUT.total_seconds()):
                 await self._client.start_workflow(
@@ -107,6 +107,7 @@ class Delivery:
                     search_attributes=_attributes(payment),
                     priority=Priority(fairness_key=payment.tenant),
                     rpc_timeout=RPC_TIMEOUT,
+                    **_news(payment),
                 )
         except _UNREACHABLE as error:
             raise Unavailable("The workflow engine did not take the payment; it is tried again.") from error
@@ -173,6 +174,14 @@ def _capture_of(event: StoredEvent, checkout: CheckoutId) -> Capture:
 def _summary(payment: LatePayment) -> str:
     amount = f", {Money(payment.capture.amount, payment.capture.currency)}" if payment.capture else ""
     return f"Late payment {payment.payment_id} of {payment.gateway}{amount}"
+
+
+def _news(payment: LatePayment) -> dict[str, Any]:
+    """What makes it a signal-with-start."""
+    if payment.capture is None:
+        return {}
+    signal = PaymentSignal(PaymentSignalKind.CAPTURED, payment.gateway, payment.payment_id, payment.capture)
+    return {"start_signal": PAYMENT_SIGNAL, "start_signal_args": [signal]}
 
 
 def _attributes(payment: LatePayment) -> TypedSearchAttributes:

@@ -2,36 +2,84 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from temporalio import workflow
 
-from domain.messages import Capture, CheckoutRef, Ruling, SettleRequest, Wanted
-from domain.naming import LATE_PAYMENT
+from domain.gateway import PaymentStatus
+from domain.messages import Capture, CheckoutRef, PaymentSignal, Ruling, SettleRequest, Wanted
+from domain.naming import LATE_PAYMENT, PAYMENT_SIGNAL
 from domain.payment_messages import LatePayment, LatePaymentResult, RefundRequest, VerifyPayment
 from workflows import policies, steps
+
+WAITS = "late-payment-waits"
+"""The patch since which a payment that is still on its way is waited for."""
+_ON_ITS_WAY = frozenset({PaymentStatus.CREATED, PaymentStatus.PROCESSING})
 
 
 @workflow.defn(name=LATE_PAYMENT)
 class LatePaymentWorkflow:
     """One run per payment. The checkout's row decides; a refund is asked for until the gateway has made it."""
 
+    @workflow.init
+    def __init__(self, payment: LatePayment) -> None:
+        self._capture = payment.capture
+
     @workflow.run
     async def run(self, payment: LatePayment) -> LatePaymentResult:
-        capture = payment.capture or await self._ask_gateway(payment)
+        if payment.checkout_id is None:
+            return await self._refunded(payment, "there is no such checkout")
+        capture = self._capture or await self._captured(payment)
         if capture is None:
             return self._ended(LatePaymentResult(Ruling.NONE, "nothing was captured for this checkout"))
         ref = CheckoutRef(payment.tenant, payment.checkout_id)
         settled = await steps.settle(SettleRequest(ref, Wanted.CONFIRM, capture))
         if settled.ruling is not Ruling.REFUND:
             return self._ended(LatePaymentResult(settled.ruling, settled.reason))
-        workflow.set_current_details(f"**Refunding** {capture.amount} {capture.currency}: {settled.reason}")
-        refunded = await steps.refund(RefundRequest(payment.tenant, payment.gateway, payment.payment_id))
-        return self._ended(LatePaymentResult(Ruling.REFUND, settled.reason, refunded.refund_id))
+        return await self._refunded(payment, settled.reason)
 
-    async def _ask_gateway(self, payment: LatePayment) -> Capture | None:
-        """Evidence, if the gateway has captured this payment for this very checkout."""
+    @workflow.signal(name=PAYMENT_SIGNAL)
+    def payment(self, signal: PaymentSignal) -> None:
+        """The gateway's word that it was captured came while it was still waited for."""
+        self._capture = self._capture or signal.capture
+
+    async def _captured(self, payment: LatePayment) -> Capture | None:
+        """Evidence, as soon as the gateway has captured this payment for this very checkout.
+
+        One that is still on its way is asked about for days, with growing pauses; a webhook ends the wait.
+        """
+        pause, until = policies.FIRST_PAUSE, workflow.now() + policies.WAITS_FOR_CAPTURE
+        while True:
+            status, capture = await self._ask_gateway(payment)
+            on_its_way = status in _ON_ITS_WAY and workflow.patched(WAITS)
+            if capture is not None or not on_its_way or workflow.now() >= until:
+                return capture
+            workflow.set_current_details(f"**Waiting**: the gateway says that the payment is {status}.")
+            if await self._told_within(pause):
+                return self._capture
+            pause = min(2 * pause, policies.LONGEST_PAUSE)
+
+    async def _told_within(self, pause: timedelta) -> bool:
+        try:
+            await workflow.wait_condition(
+                lambda: self._capture is not None, timeout=pause, timeout_summary="Ask the gateway again"
+            )
+        except TimeoutError:
+            return False
+        return True
+
+    async def _ask_gateway(self, payment: LatePayment) -> tuple[str | None, Capture | None]:
         ask = VerifyPayment(payment.tenant, payment.gateway, payment.payment_id, payment.received_at)
-        capture = (await steps.verify(ask, policies.UNTIL_IT_SPEAKS)).evidence(ask)
-        return capture if capture and capture.checkout_id == payment.checkout_id else None
+        verified = await steps.verify(ask, policies.UNTIL_IT_SPEAKS)
+        capture = verified.evidence(ask)
+        ours = capture is not None and capture.checkout_id == payment.checkout_id
+        return verified.status, capture if ours else None
+
+    async def _refunded(self, payment: LatePayment, reason: str) -> LatePaymentResult:
+        amount = f"{payment.capture.amount} {payment.capture.currency}" if payment.capture else "it"
+        workflow.set_current_details(f"**Refunding** {amount}: {reason}")
+        refunded = await steps.refund(RefundRequest(payment.tenant, payment.gateway, payment.payment_id))
+        return self._ended(LatePaymentResult(Ruling.REFUND, reason, refunded.refund_id))
 
     def _ended(self, result: LatePaymentResult) -> LatePaymentResult:
         details = {
