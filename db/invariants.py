@@ -48,9 +48,13 @@ INVARIANTS = (
     Invariant(
         "I2",
         "a seat has one live owner at most",
-        """SELECT l.tenant_id, l.stock_item_id, count(*) AS owners FROM checkout_lines l
+        # What was sold is the order's: a seat that was given back may be sold again.
+        """SELECT l.tenant_id, l.stock_item_id, count(*) AS owners FROM (
+               SELECT tenant_id, stock_item_id, quantity FROM checkout_lines WHERE status = 'held'
+               UNION ALL
+               SELECT tenant_id, stock_item_id, quantity - returned FROM order_lines WHERE returned < quantity) l
            JOIN stock_items s ON s.tenant_id = l.tenant_id AND s.id = l.stock_item_id AND s.kind = 'seat'
-           WHERE l.status IN ('held', 'sold') GROUP BY 1, 2 HAVING sum(l.quantity) > 1""",
+           GROUP BY 1, 2 HAVING sum(l.quantity) > 1""",
     ),
     Invariant(
         "I3",
@@ -78,6 +82,32 @@ INVARIANTS = (
         """SELECT tenant_id, gateway, event_id, payment_id, state FROM payment_events
            WHERE kind = 'captured' AND state <> 'settled'""",
         only_when_quiet=True,
+    ),
+    Invariant(
+        "I4",
+        "an order's refunds add up to what it says is refunded, and are of its payment",
+        """SELECT o.tenant_id, o.id, o.refunded, coalesce(sum(r.amount), 0) AS refunds FROM orders o
+           LEFT JOIN order_refunds r ON r.tenant_id = o.tenant_id AND r.order_id = o.id
+           GROUP BY o.tenant_id, o.id
+           HAVING o.refunded <> coalesce(sum(r.amount), 0) OR o.refunded > o.total
+               OR bool_or((r.gateway, r.payment_id, r.currency) <> (o.gateway, o.payment_id, o.currency))""",
+    ),
+    Invariant(
+        "I4",
+        "every refund of an order is made",
+        "SELECT tenant_id, id, order_id FROM order_refunds WHERE status = 'intended'",
+        only_when_quiet=True,
+    ),
+    Invariant(
+        "I4",
+        "what shows as given back of a manual payment was returned by hand",
+        """SELECT m.tenant_id, m.payment_id, m.refunded_amount, o.kind FROM manual_payments m
+           JOIN payment_outcomes o
+               ON o.tenant_id = m.tenant_id AND o.gateway = 'manual' AND o.payment_id = m.payment_id
+           LEFT JOIN (SELECT tenant_id, order_id, sum(amount) AS made FROM order_refunds
+                      WHERE status = 'refunded' GROUP BY 1, 2) r
+               ON r.tenant_id = o.tenant_id AND r.order_id = o.order_id
+           WHERE m.refunded_amount < CASE o.refund_status WHEN 'refunded' THEN o.amount ELSE coalesce(r.made, 0) END""",
     ),
     Invariant(
         "I4",
@@ -166,9 +196,24 @@ INVARIANTS = (
         "I9",
         "tenant ids agree across all rows of a checkout",
         """SELECT p.tenant_id, p.payment_id, p.checkout_id FROM payment_outcomes p
-           LEFT JOIN checkouts c ON c.tenant_id = p.tenant_id AND c.id = p.checkout_id WHERE c.id IS NULL""",
+           LEFT JOIN checkouts c ON c.tenant_id = p.tenant_id AND c.id = p.checkout_id
+           WHERE p.checkout_id IS NOT NULL AND c.id IS NULL""",
+    ),
+    Invariant(
+        "I4",
+        "only money that goes back has no checkout",
+        """SELECT tenant_id, gateway, payment_id, kind, reason FROM payment_outcomes
+           WHERE checkout_id IS NULL AND kind <> 'refund'""",
     ),
 )
+_OUTCOMES = """
+    SELECT o.tenant_id, o.gateway, o.payment_id, o.kind, o.amount,
+           CASE o.kind WHEN 'refund' THEN o.amount ELSE coalesce((
+               SELECT sum(r.amount) FROM order_refunds r
+               WHERE r.tenant_id = o.tenant_id AND r.order_id = o.order_id AND r.status = 'refunded'), 0) END::bigint
+               AS refunded
+    FROM payment_outcomes o
+"""
 MOST_SHOWN = 10
 
 
@@ -191,19 +236,17 @@ async def check(url: str, *, quiet: bool = False) -> list[str]:
 async def check_ledger(url: str, captures: Iterable[tuple[str, str, str, int, int]]) -> list[str]:
     """I4 against the gateway's own ledger, when all is quiet: (tenant, gateway, payment, captured, refunded) each.
 
-    Every capture has exactly one outcome: an order (not wholly refunded), or a full refund that the ledger shows too.
+    Every capture has exactly one outcome: an order, of which as much went back as we have refunded; or a full refund.
     """
     async with await psycopg.AsyncConnection.connect(url, row_factory=dict_row) as connection:
-        rows = await (
-            await connection.execute("SELECT tenant_id, gateway, payment_id, kind, amount FROM payment_outcomes")
-        ).fetchall()
+        rows = await (await connection.execute(_OUTCOMES)).fetchall()
     outcomes = {(row["tenant_id"], row["gateway"], row["payment_id"]): row for row in rows}
     found = []
     for tenant, gateway, payment, captured, refunded in captures:
         outcome = outcomes.get((tenant, gateway, payment))
         if outcome is None:
             found.append(f"I4: payment {payment} of {gateway} ({tenant}) was captured and has no outcome")
-        elif (outcome["kind"] == "refund") != (refunded == captured) or outcome["amount"] != captured:
+        elif outcome["refunded"] != refunded or outcome["amount"] != captured:
             found.append(f"I4: payment {payment}: captured {captured}, refunded {refunded}, our outcome is {outcome}")
     return found
 
