@@ -5,20 +5,24 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from structlog import stdlib
 from temporalio import activity
+from temporalio.client import Client
 
 from activities import names
 from activities.comparing import Book, Comparison, LedgerUnreadable, Seen
+from activities.delivery import Delivery
 from activities.errors import translated
 from activities.gateways.interface import Gateway
+from activities.order_refunds import OrderRefundStarts
 from activities.remedies import Remedies
 from db.database import Database
 from db.manual_payments import MANUAL
 from db.reconciliation_runs import Run, Window, finish_run, next_window, open_run, save_run
 from db.tenants import every_tenant
+from domain.errors import GatewayNotConfigured, GatewayRefused, GatewayUnavailable, Invalid
 from domain.ids import Actor, GatewayName, TenantId
 from domain.reconciliation import GRACE, Counts
 from domain.reconciliation_messages import LedgerReconciled, LedgerRef, Ledgers, LedgersAfter
@@ -62,6 +66,18 @@ class Reconciler:
     def gateways(self) -> list[GatewayName]:
         """Those that have a ledger of their own, by name."""
         return sorted(name for name in self._gateways if name != MANUAL)
+
+    async def is_set_up(self, ledger: LedgerRef) -> bool:
+        """Whether the tenant has this gateway. A gateway that does not answer counts as set up."""
+        now = datetime.now(UTC)
+        payments = self._gateways[ledger.gateway].payments(ledger.tenant, now - timedelta(seconds=1), now)
+        try:
+            await anext(payments, None)
+        except GatewayNotConfigured:
+            return False
+        except (GatewayUnavailable, GatewayRefused, Invalid):
+            pass  # The run itself meets it, and notes it.
+        return True
 
     async def look(self, ledger: LedgerRef, since: datetime | None = None) -> Reconciliation:
         """What a run would find, without writing or beginning anything."""
@@ -113,6 +129,14 @@ class Reconciler:
         return Book(self._db, ledger.tenant, ledger.gateway, gateway, remedies, self._grace)
 
 
+def reconciler_from(
+    db: Database, client: Client, task_queue: str, gateways: Mapping[GatewayName, Gateway], *, grace: timedelta = GRACE
+) -> Reconciler:
+    """The reconciler, wired. `grace` is shorter in tests only."""
+    remedies = Remedies(db, Delivery(db, client, task_queue), OrderRefundStarts(client, task_queue))
+    return Reconciler(db, gateways, remedies, grace=grace)
+
+
 class ReconciliationActivities:
     """The hourly run's activities."""
 
@@ -133,6 +157,8 @@ class ReconciliationActivities:
     @translated
     async def reconcile_ledger(self, ledger: LedgerRef) -> LedgerReconciled:
         """Compare one ledger with ours. Tried again, it goes on where it came to."""
+        if not await self._reconciler.is_set_up(ledger):
+            return LedgerReconciled()
         run_id = run_of(activity.info().workflow_run_id or "", ledger)
         done = await self._reconciler.reconcile(ledger, SCHEDULE, run_id, beat=activity.heartbeat)
         counts = done.counts

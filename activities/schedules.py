@@ -18,7 +18,7 @@ from temporalio.client import (
     ScheduleUpdateInput,
 )
 
-from domain.naming import CONSISTENCY_CHECK, PURGE_TOKENS
+from domain.naming import CONSISTENCY_CHECK, PURGE_TOKENS, RECONCILE_PAYMENTS
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,12 @@ class Planned:
 PLANNED = (
     Planned("consistency-check", CONSISTENCY_CHECK, timedelta(minutes=5), "Mend what a lost run left behind"),
     Planned("purge-tokens", PURGE_TOKENS, timedelta(hours=1), "Delete tokens, revocations and sessions that are over"),
+    Planned(
+        "reconcile-payments",
+        RECONCILE_PAYMENTS,
+        timedelta(hours=1),
+        "Hold the gateways' ledgers against ours, and mend",
+    ),
 )
 
 
