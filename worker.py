@@ -23,6 +23,7 @@ from activities.gateways.secrets import TenantSecrets
 from activities.order_refunds import OrderRefundActivities
 from activities.payments import PaymentActivities
 from activities.purge import Purge
+from activities.reconciliation import ReconciliationActivities, reconciler_from
 from activities.repair import Repair
 from activities.schedules import ensure_schedules
 from api import temporal
@@ -35,15 +36,24 @@ from workflows.consistency_check import ConsistencyCheckWorkflow
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.pinned import PinnedCheckoutWorkflow
 from workflows.purge import PurgeTokensWorkflow
+from workflows.reconciliation import ReconcilePaymentsWorkflow
 from workflows.refund_order import RefundOrderWorkflow
 
-WORKFLOWS = (CheckoutWorkflow, LatePaymentWorkflow, RefundOrderWorkflow, ConsistencyCheckWorkflow, PurgeTokensWorkflow)
+WORKFLOWS = (
+    CheckoutWorkflow,
+    LatePaymentWorkflow,
+    RefundOrderWorkflow,
+    ConsistencyCheckWorkflow,
+    PurgeTokensWorkflow,
+    ReconcilePaymentsWorkflow,
+)
 VERSIONED_WORKFLOWS = (
     PinnedCheckoutWorkflow,
     LatePaymentWorkflow,
     RefundOrderWorkflow,
     ConsistencyCheckWorkflow,
     PurgeTokensWorkflow,
+    ReconcilePaymentsWorkflow,
 )
 PASSED_THROUGH = (
     "domain",
@@ -70,6 +80,7 @@ def all_activities(
     """Every activity, wired."""
     delivery = Delivery(db, client, task_queue)
     gateways = {**gateways, MANUAL: ManualGateway(db)}
+    reconciliation = ReconciliationActivities(reconciler_from(db, client, task_queue, gateways), admin_url)
     checkout, payments = CheckoutActivities(db), PaymentActivities(db, gateways, delivery)
     return (
         checkout.reserve,
@@ -82,6 +93,8 @@ def all_activities(
         OrderRefundActivities(db, gateways).refund_order,
         Repair(db, admin_url, delivery).repair,
         Purge(admin_url).purge_tokens,
+        reconciliation.ledgers,
+        reconciliation.reconcile_ledger,
     )
 
 
