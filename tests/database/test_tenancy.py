@@ -25,7 +25,11 @@ from db.inbox import EventState, StoredEvent, record_event
 from db.inbox_reading import EventFilter
 from db.keyring import KeyRing
 from db.logins import LoginId, NewLogin
+from db.manual_payments import NewManualPayment
+from db.order_refunds import NewOrderRefund
+from db.order_returns import NewReturn
 from db.past_overdue import past_overdue_holds
+from db.payment_reading import PaymentFilter
 from db.reconciliation import Found
 from db.reconciliation_runs import Window
 from db.refunds import Owed
@@ -38,7 +42,18 @@ from domain.adjacency import Place
 from domain.cart import CartStatus
 from domain.errors import Conflict, MissingTenant
 from domain.gateway import GatewayPayment, PaymentEvent, PaymentStatus
-from domain.ids import CheckoutId, EventId, GatewayName, PaymentId, ProductId, SeatId, TenantId, ZoneId
+from domain.ids import (
+    CheckoutId,
+    EventId,
+    GatewayName,
+    OrderId,
+    PaymentId,
+    ProductId,
+    RefundId,
+    SeatId,
+    TenantId,
+    ZoneId,
+)
 from domain.messages import CheckoutRef, ExtendRequest, Line, LinesRequest, SettleRequest, StartCheckout
 from domain.payment_decision import RefundReason
 from domain.reconciliation import Counts, Kind
@@ -77,6 +92,10 @@ VALUES: dict[Any, Any] = {
     LooseMoney: LooseMoney(GatewayName("sandbox"), PaymentId("p"), None, 1, "COP"),
     RefundReason: RefundReason.UNMATCHED,
     Owed: Owed(GatewayName("sandbox"), PaymentId("p"), CHECKOUT, 1, "COP", NOW),
+    NewOrderRefund: NewOrderRefund(RefundId(CHECKOUT), OrderId(CHECKOUT), 1, "r", "f"),
+    NewReturn: NewReturn(OrderId(CHECKOUT), "k", "f"),
+    NewManualPayment: NewManualPayment(PaymentId("p"), CHECKOUT, "n", "r", "f"),
+    PaymentFilter: PaymentFilter(),
     NewProduct: NewProduct("x", 1),
     ProductChanges: ProductChanges(),
     Sequence[Line]: [Line(ProductId(1), 1)],
