@@ -16,6 +16,7 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymen
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.checkout import CheckoutActivities
+from activities.closing import Closing
 from activities.delivery import Delivery
 from activities.gateways.manual import ManualGateway
 from activities.gateways.registry import gateways_from
@@ -26,7 +27,7 @@ from activities.purge import Purge
 from activities.reconciliation import ReconciliationActivities, reconciler_from
 from activities.repair import Repair
 from activities.schedules import ensure_schedules
-from api import temporal
+from api import logs, temporal
 from db.database import Database
 from db.keyring import KeyRing
 from db.manual_payments import MANUAL
@@ -87,6 +88,7 @@ def all_activities(
         checkout.settle,
         checkout.extend,
         checkout.change_lines,
+        Closing(db, gateways).close_payments,
         payments.verify_payment,
         payments.start_late_payment,
         payments.refund_payment,
@@ -166,4 +168,5 @@ async def connect(settings: Settings) -> Client:
 
 def main(settings: Settings, *, also: Sequence[type] = ()) -> None:
     """Run the worker on uvloop."""
+    logs.configure(settings.log_format)
     uvloop.run(run_worker(settings, also=also))

@@ -54,6 +54,8 @@ class World:
     paid: str
     order: str
     payment: str
+    event: str
+    """The gateway's id of the event that told of the payment."""
     cart: str
     venue: Venue
     """Nobody holds anything of it. Its ids exist in no other tenant."""
@@ -94,13 +96,15 @@ class Visit:
 def usual_ids(world: World) -> dict[str, Any]:
     """By the names that paths use."""
     placed = {"event_id": world.venue.event, "zone_id": world.venue.numbered, "line_id": world.line}
-    return {"checkout_id": world.held, "order_id": world.order, "product_id": world.product, **placed}
+    event = {"gateway": "sandbox", "payment_event_id": world.event}
+    return {"checkout_id": world.held, "order_id": world.order, "product_id": world.product, **placed, **event}
 
 
 def missing_ids() -> dict[str, Any]:
     """Of things that are nowhere."""
     numbers = dict.fromkeys(("product_id", "event_id", "zone_id", "line_id"), 2**53 - 7)
-    return {"checkout_id": str(uuid.uuid4()), "order_id": str(uuid.uuid4()), "name": "nowhere", **numbers}
+    texts = {"name": "nowhere", "payment_event_id": "nowhere"}
+    return {"checkout_id": str(uuid.uuid4()), "order_id": str(uuid.uuid4()), **texts, **numbers}
 
 
 def a_page(world: World) -> dict[str, Any]:
@@ -183,6 +187,10 @@ VISITS: dict[str, Visit] = {
     "getOrder": Visit(BUYERS),
     "setCartStatus": Visit(ADMINISTRATION, body=lambda world: {"email": world.email, "status": "processing"}),
     "cleanCarts": Visit(ADMINISTRATION, before=a_cart_to_clean),
+    "listWebhookEvents": Visit(ADMINISTRATION, query=lambda world: {"payment": world.payment}),
+    "getWebhookEvent": Visit(ADMINISTRATION),
+    "replayWebhookEvent": Visit(ADMINISTRATION),
+    "replayWebhookEvents": Visit(ADMINISTRATION, body=lambda _: {"state": "received", "older_than_seconds": 600}),
     "readAudit": Visit(ADMINISTRATION, query=lambda world: {"actor": f"user:{world.owner.subject}"}),
 }
 
@@ -198,11 +206,12 @@ async def make_world(system: System, *, anonymous: bool = False) -> World:
     payment = await system.payment(paid)
     await system.gateway.pay(payment)
     view = await owner.until(paid["id"], "confirmed")
+    [told] = await system.gateway.webhooks(payment)
     cart = await system.http.patch("/v1/cart", json={str(product): 2}, headers=dict(owner.headers))
     assert cart.status_code == 200, cart.text
     return World(
         owner, f"{name}@example.com", product, spare, held["id"], held["lines"][0]["id"], paid["id"], view["order_id"],
-        payment, as_json(cart)["id"], await a_venue(system),
+        payment, told["event_id"], as_json(cart)["id"], await a_venue(system),
     )  # fmt: skip
 
 
