@@ -161,8 +161,9 @@ MORE_ROWS = (
     "INSERT INTO payment_starts (tenant_id, checkout_id, request_id, fingerprint, gateway, amount, currency)"
     " SELECT tenant_id, id, 'k', 'f', 'g', 1, 'COP' FROM checkouts WHERE tenant_id = %(tenant)s",
     "INSERT INTO order_refunds (tenant_id, id, order_id, gateway, payment_id, amount, currency, reason, actor,"
-    " fingerprint) SELECT tenant_id, id, id, 'g', 'p', 1, 'COP', 'r', 'a', 'f' FROM orders"
+    " fingerprint) SELECT tenant_id, id, id, gateway, payment_id, 1, currency, 'r', 'a', 'f' FROM orders"
     " WHERE tenant_id = %(tenant)s",
+    "UPDATE orders SET refunded = 1 WHERE tenant_id = %(tenant)s",
     "INSERT INTO manual_payments (tenant_id, payment_id, checkout_id, amount, currency, name, reason, actor,"
     " fingerprint) SELECT tenant_id, 'm', id, 1, 'COP', 'n', 'r', 'a', 'f' FROM checkouts"
     " WHERE tenant_id = %(tenant)s",
