@@ -33,7 +33,7 @@ async def replay_event(
     """Hand one event over again. Raises NotFound, or Unavailable when nobody takes it now."""
     stored = await stored_event(db, tenant, gateway, event)
     if stored is None:
-        raise NotFound("There is no such event.")
+        raise NotFound
     await note_replay(db, tenant, actor, gateway, event)
     return await delivery.deliver(tenant, stored, again=True)
 

@@ -103,7 +103,7 @@ def usual_ids(world: World) -> dict[str, Any]:
 def missing_ids() -> dict[str, Any]:
     """Of things that are nowhere."""
     numbers = dict.fromkeys(("product_id", "event_id", "zone_id", "line_id"), 2**53 - 7)
-    texts = {"name": "nowhere", "payment_event_id": "nowhere"}
+    texts = {"name": "nowhere", "gateway": "nowhere", "payment_event_id": "nowhere"}
     return {"checkout_id": str(uuid.uuid4()), "order_id": str(uuid.uuid4()), **texts, **numbers}
 
 
