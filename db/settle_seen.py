@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from psycopg.rows import DictRow
 
@@ -39,6 +39,7 @@ class Seen:
             order_payment=(look["paid_gateway"], look["paid_by"]) if look["paid_by"] else None,
             decided=Ruling(look["decided"]) if look["decided"] else Ruling.NONE,
             known_in_time=look["known_in_time"],
+            given_back=look["given_back"],
             in_hand=self._in_hand(),
             in_hand_known_in_time=bool(look["in_hand"] and look["in_hand"]["known_in_time"]),
             in_flight=look["in_flight"],
@@ -80,7 +81,8 @@ class Seen:
         if status is not CheckoutStatus.HELD:
             return 0
         if verdict.waits:
-            return max(1, round((self.look["waits_until"] - self.look["now"]).total_seconds() * 1000))
+            left: timedelta = self.look["waits_until"] - self.look["now"]
+            return max(1, round(left.total_seconds() * 1000))
         remaining: int | None = self.look["remaining_ms"]
         return remaining or 0
 

@@ -20,6 +20,11 @@ LOOK = """
                WHERE p.tenant_id = c.tenant_id AND p.gateway = %(gateway)s AND p.payment_id = %(payment)s
                  AND p.known_at < c.expires_at)
            ELSE false END AS known_in_time,
+           CASE WHEN %(payment)s::text IS NOT NULL THEN EXISTS (
+               SELECT FROM payment_events e
+               WHERE e.tenant_id = c.tenant_id AND e.gateway = %(gateway)s AND e.payment_id = %(payment)s
+                 AND e.kind = 'refunded')
+           ELSE false END AS given_back,
            CASE WHEN %(looks_for_payment)s AND c.expires_at <= clock.now THEN (
                SELECT jsonb_build_object('gateway', e.gateway, 'payment_id', e.payment_id, 'amount', e.amount,
                                          'currency', e.currency, 'received_at', e.received_at, 'known_in_time', EXISTS (
@@ -29,6 +34,9 @@ LOOK = """
                FROM payment_events e
                WHERE e.tenant_id = c.tenant_id AND e.checkout_id = c.id AND e.kind = 'captured'
                  AND e.state <> 'settled' AND e.amount = c.total AND e.currency = c.currency
+                 AND NOT EXISTS (
+                     SELECT FROM payment_events r WHERE r.tenant_id = e.tenant_id
+                       AND r.gateway = e.gateway AND r.payment_id = e.payment_id AND r.kind = 'refunded')
                  AND NOT EXISTS (
                      SELECT FROM payment_outcomes o WHERE o.tenant_id = e.tenant_id
                        AND o.gateway = e.gateway AND o.payment_id = e.payment_id)

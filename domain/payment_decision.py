@@ -25,6 +25,8 @@ class RefundReason(StrEnum):
     WRONG_CURRENCY = "wrong_currency"
     WRONG_CHECKOUT = "wrong_checkout"
     WRONG_TENANT = "wrong_tenant"
+    GIVEN_BACK = "given_back"
+    """Before it was decided, the gateway had told of a refund: there is no, or not all the money for an order."""
     UNMATCHED = "unmatched"
     """Its checkout did not appear for as long as it was waited for."""
 
@@ -86,6 +88,8 @@ class PaymentFacts:
     """Whether we knew before the hold's end that this payment was on its way: the end waits for such a one."""
     foreign_tenant: bool = False
     """It is in this tenant's account at the gateway, and names another tenant."""
+    given_back: bool = False
+    """The gateway has told that some of it went back already."""
     waited_out: bool = False
     """It has been waited for long enough that its checkout should appear."""
 
@@ -137,6 +141,8 @@ def _of_capture(
     wrong = _wrong(payment, checkout)
     if wrong is not None:
         return _refund(wrong)
+    if payment.given_back:
+        return _refund(RefundReason.GIVEN_BACK)
     if others is Others.ANOTHER or checkout.status is CheckoutStatus.CONFIRMED:
         return _refund(RefundReason.SECOND_PAYMENT)
     if checkout.status is CheckoutStatus.HELD:

@@ -6,7 +6,7 @@ checkout's row lock and carries out the second in the same transaction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from domain.checkout import CheckoutStatus, is_over
@@ -34,8 +34,10 @@ class Situation:
     """What was decided of the evidence's payment before, if anything was."""
     known_in_time: bool = False
     """Whether we knew of the evidence's payment before the hold's end."""
+    given_back: bool = False
+    """Whether the gateway has told of a refund of the evidence's payment."""
     in_hand: Capture | None = None
-    """A capture in the inbox that nobody has settled yet."""
+    """A capture in the inbox that nobody has settled yet, and of which nothing went back."""
     in_hand_known_in_time: bool = False
     in_flight: bool = False
     """Whether a payment was started that may yet be captured, and its gateway has not been asked since the end."""
@@ -79,7 +81,8 @@ def decide(situation: Situation, wanted: Wanted, capture: Capture | None = None)
 
 
 def _on_capture(situation: Situation, capture: Capture) -> Verdict:
-    judgement = _judge(situation, capture, _others(situation, capture), situation.known_in_time)
+    facts = replace(_facts(capture, situation.known_in_time), given_back=situation.given_back)
+    judgement = _judge(situation, facts, _others(situation, capture))
     if judgement.decision is Decision.IGNORE:
         return Verdict(capture=capture)
     if judgement.decision is Decision.REFUND:
@@ -87,8 +90,8 @@ def _on_capture(situation: Situation, capture: Capture) -> Verdict:
     return _order(capture, reserves=judgement.decision is Decision.RESERVE)
 
 
-def _judge(situation: Situation, capture: Capture, others: Others, known_in_time: bool) -> Judgement:
-    payment = PaymentFacts(
+def _facts(capture: Capture, known_in_time: bool) -> PaymentFacts:
+    return PaymentFacts(
         PaymentStatus.CAPTURED,
         capture.checkout_id,
         capture.amount,
@@ -96,6 +99,9 @@ def _judge(situation: Situation, capture: Capture, others: Others, known_in_time
         capture.received_at,
         known_in_time,
     )
+
+
+def _judge(situation: Situation, payment: PaymentFacts, others: Others) -> Judgement:
     return judge(payment, situation.facts, situation.policy, others, to_be_had=situation.to_be_had)
 
 
@@ -115,7 +121,7 @@ def _on_end(situation: Situation) -> Verdict:
         return Verdict()  # Not yet.
     in_hand = situation.in_hand
     if in_hand is not None:
-        judgement = _judge(situation, in_hand, Others.NOTHING, situation.in_hand_known_in_time)
+        judgement = _judge(situation, _facts(in_hand, situation.in_hand_known_in_time), Others.NOTHING)
         if judgement.decision is Decision.CONFIRM:
             return _order(in_hand)
     if situation.in_flight and situation.waits_until is not None and situation.now < situation.waits_until:

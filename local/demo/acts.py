@@ -69,7 +69,7 @@ class Demo:
         self._link(checkout, luis.tenant)
 
     async def lets_it_expire(self) -> None:
-        """Hold for seconds, extend, do nothing; then pay all the same, and get the money back."""
+        """Hold for seconds, extend, do nothing; pay all the same, and once more: an order, and a refund."""
         self.screen.act(
             "Ana leaves, and pays too late",
             "A tenant whose holds last 5 seconds. Nobody cleans up: a hold ends by itself.",
@@ -87,7 +87,13 @@ class Demo:
         payment = await self.gateway.create(ana.tenant, checkout)
         await self.gateway.act(payment["id"], "pay")
         self.screen.step(f"Then she pays {_money(checkout)} all the same; the stock is not hers any more")
-        await self._refunded(ana, checkout, payment)
+        await ana.until(checkout["id"], "confirmed", _PATIENCE)
+        self.screen.step("The same is still free, so it is held again: she gets her order after all")
+        await self._stock(ana, checkout)
+        second = await self.gateway.create(ana.tenant, checkout)
+        await self.gateway.act(second["id"], "pay")
+        self.screen.step("By mistake she pays once more")
+        await self._refunded(ana, checkout, second)
         self._link(checkout, ana.tenant)
         late = late_payment_workflow_id(ana.tenant, _SANDBOX, PaymentId(payment["id"]))
         self.screen.link("The late payment's run", self.ui.run(late))
@@ -120,15 +126,16 @@ class Demo:
         deadline = time.monotonic() + _PATIENCE
         while True:
             payments = (await buyer.checkout(checkout["id"]))["payments"]
-            if payments and payments[0]["refund_status"] == "refunded":
+            refunded = [one for one in payments if one["payment_id"] == payment["id"]]
+            if refunded and refunded[0]["refund_status"] == "refunded":
                 break
-            _require(time.monotonic() < deadline, "the late payment must be refunded", payments)
+            _require(time.monotonic() < deadline, "the payment must be refunded", payments)
             await asyncio.sleep(0.1)
         at_gateway = await self.gateway.payment(payment["id"])
         _require(
             at_gateway["refunded_amount"] == checkout["total"], "the gateway must have made the refund", at_gateway
         )
-        self.screen.step(f"Refunded in full, reason: {payments[0]['reason']}")
+        self.screen.step(f"Refunded in full, reason: {refunded[0]['reason']}")
 
     def _link(self, checkout: Json, tenant: TenantId) -> None:
         workflow = checkout_workflow_id(tenant, CheckoutId(checkout["id"]))

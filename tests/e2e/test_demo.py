@@ -48,7 +48,8 @@ def test_the_demo_walks_through_paying_cancelling_expiry_and_a_late_payment(play
         "Cancelled",
         "Extending it now is refused: 410 hold_over",
         "Expired by itself",
-        "Refunded in full, reason: late",
+        "she gets her order after all",
+        "Refunded in full, reason: second_payment",
         "Every hold ended as it should.",
     ):
         assert step in played

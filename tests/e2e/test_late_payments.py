@@ -77,9 +77,41 @@ async def test_a_payment_after_a_cancel_is_refunded(system: System) -> None:
     held = await buyer.hold((coffee, 1))
     payment = await system.payment(held)
     await buyer.cancel(held["id"])
+    await system.admin.execute("UPDATE products SET available = false WHERE id = %s", (coffee,))
     await system.gateway.pay(payment)
     assert (await buyer.until_refunded(held["id"], payment))["reason"] == "late"
     assert await system.stock(coffee) == (1, 0, 0)
+
+
+async def test_a_payment_after_a_cancel_takes_the_same_things_while_they_are_free(system: System) -> None:
+    coffee, buyer = await system.product(stock=1), system.buyer()
+    held = await buyer.hold((coffee, 1))
+    payment = await system.payment(held)
+    await buyer.cancel(held["id"])
+    await system.gateway.pay(payment)
+    view = await buyer.until(held["id"], "confirmed")
+    assert [one["outcome"] for one in view["payments"]] == ["order"]
+    assert view["order_id"] == view["payments"][0]["order_id"]
+    assert await system.stock(coffee) == (0, 0, 1)
+
+
+async def test_of_two_late_payments_for_the_last_unit_one_makes_an_order_and_one_goes_back(system: System) -> None:
+    coffee = await system.product(stock=1)
+    buyers = [system.buyer() for _ in range(2)]
+    paid = []
+    for buyer in buyers:
+        held = await buyer.hold((coffee, 1))
+        await buyer.cancel(held["id"])
+        paid.append((held["id"], await system.payment(held)))
+    await asyncio.gather(*(system.gateway.pay(payment) for _, payment in paid))
+    views = [
+        await buyer.when(checkout, lambda view: bool(view["payments"]), "decided")
+        for buyer, (checkout, _) in zip(buyers, paid, strict=True)
+    ]
+    assert sorted((view["status"], view["payments"][0]["outcome"]) for view in views) == [
+        ("cancelled", "refund"), ("confirmed", "order")
+    ]  # fmt: skip
+    await system.end_well()
 
 
 async def test_a_second_payment_is_refunded_and_the_first_stands(system: System) -> None:

@@ -35,13 +35,14 @@ async def make_tenant(
     extension_seconds: int = 900,
     maximum_seconds: int = 3600,
     max_held_lines: int = 10_000,
+    late_payments: str = "reserve",
 ) -> TenantId:
     """A tenant; a new name when none is given. Its limits are wide: a test's buyers are often one."""
     tenant = tenant or f"shop-{next(_numbers)}"
     await connection.execute(
-        "INSERT INTO tenants (id, name, currency, hold_seconds, extension_seconds, maximum_seconds, max_held_lines)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-        (tenant, tenant, currency, hold_seconds, extension_seconds, maximum_seconds, max_held_lines),
+        "INSERT INTO tenants (id, name, currency, hold_seconds, extension_seconds, maximum_seconds, max_held_lines,"
+        " late_payments) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        (tenant, tenant, currency, hold_seconds, extension_seconds, maximum_seconds, max_held_lines, late_payments),
     )
     return TenantId(tenant)
 

@@ -44,7 +44,7 @@ from worker import all_activities, make_worker
 DEMO = TenantId("demo")
 """Holds of 15 minutes."""
 QUICK = TenantId("quick")
-"""Holds of 2 seconds, extended by 2, at most 6."""
+"""Holds of 2 seconds, extended by 2, at most 6; what is paid late is given back."""
 OTHER = TenantId("other")
 """Somebody else's shop."""
 QUIET_SECONDS = 20.0
@@ -182,7 +182,7 @@ async def running_system(
 async def make_tenants(admin: shop.Connection) -> None:
     """DEMO, QUICK and OTHER."""
     await shop.make_tenant(admin, DEMO)
-    await shop.make_tenant(admin, QUICK, hold_seconds=2, extension_seconds=2, maximum_seconds=6)
+    await shop.make_tenant(admin, QUICK, hold_seconds=2, extension_seconds=2, maximum_seconds=6, late_payments="refund")
     await shop.make_tenant(admin, OTHER)
 
 

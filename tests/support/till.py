@@ -276,7 +276,7 @@ async def a_till(
     faults, gateway = Faults(), FakeGateway()
     client = await Client.connect(temporal_address, namespace=namespace, identity=IDENTITY, interceptors=[faults])
     async with shop.connect(database_url) as admin, opened(database_url) as db:
-        name = await shop.make_tenant(admin, **tenant)
+        name = await shop.make_tenant(admin, **{"late_payments": "refund", **tenant})
         catalogue = [await shop.make_product(admin, name, stock=100) for _ in range(products)]
         delivery = Delivery(db, client, TASK_QUEUE)
         activities = worker.all_activities(db, database_url, client, TASK_QUEUE, {SANDBOX: gateway})

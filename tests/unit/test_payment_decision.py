@@ -36,10 +36,10 @@ MONEY: list[dict[str, Any]] = [
 ]  # fmt: skip
 BOTH = [False, True]
 TABLE = [
-    (replace(PAID, state=state, received_at=at, known_in_time=known, foreign_tenant=foreign, waited_out=out, **money),
-     checkout, policy, others, to_be_had)
-    for state, money, at, known, foreign, out, checkout, policy, others, to_be_had in product(
-        PaymentStatus, MONEY, [END - TICK, END, END + TICK], BOTH, BOTH, BOTH, CHECKOUTS, LatePayments, Others, BOTH
+    (replace(PAID, state=state, received_at=at, known_in_time=known, foreign_tenant=foreign, given_back=back,
+             waited_out=out, **money), checkout, policy, others, to_be_had)
+    for state, money, at, known, foreign, back, out, checkout, policy, others, to_be_had in product(
+        PaymentStatus, MONEY, [END - TICK, END], BOTH, BOTH, BOTH, BOTH, CHECKOUTS, LatePayments, Others, BOTH
     )
 ]  # fmt: skip
 
@@ -60,6 +60,7 @@ def expected(
         (payment.checkout_id != HERE, ("refund", "wrong_checkout")),
         (payment.currency != "COP", ("refund", "wrong_currency")),
         (payment.amount != 1000, ("refund", "wrong_amount")),
+        (payment.given_back, ("refund", "given_back")),
         (others == "another" or status == "confirmed", ("refund", "second_payment")),
         (status == "held" and (payment.received_at < END or payment.known_in_time or keeps), ("confirm", None)),
         (status in ("expired", "cancelled") and keeps and to_be_had, ("reserve", None)),

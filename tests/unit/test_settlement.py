@@ -125,6 +125,12 @@ def test_a_hold_before_its_end_does_not_wait() -> None:
     assert decide(seen, Wanted.EXPIRE) == Verdict()
 
 
+@pytest.mark.parametrize("status", list(CheckoutStatus))
+def test_money_that_went_back_already_never_makes_an_order(status: CheckoutStatus) -> None:
+    seen = replace(situation(status, policy=LatePayments.RESERVE), given_back=True)
+    assert decide(seen, Wanted.CONFIRM, IN_TIME) == refund(RefundReason.GIVEN_BACK, IN_TIME)
+
+
 @pytest.mark.parametrize("when", list(EVIDENCE))
 def test_the_second_payment_of_a_confirmed_checkout_is_given_back(when: str) -> None:
     verdict = decide(situation(CheckoutStatus.CONFIRMED), Wanted.CONFIRM, EVIDENCE[when])
@@ -205,6 +211,7 @@ SITUATIONS = st.builds(
     in_hand=st.none() | CAPTURES,
     known_in_time=st.booleans(),
     in_hand_known_in_time=st.booleans(),
+    given_back=st.booleans(),
     in_flight=st.booleans(),
     waits_until=st.none() | st.just(END + TICK),
     to_be_had=st.booleans(),
