@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from domain.checkout import CheckoutStatus
+from domain.ids import GatewayName, PaymentId
 from domain.messages import (
     Answer,
     Answered,
@@ -48,9 +50,12 @@ from domain.payment_messages import LatePayment, Verified, VerifyPayment
 from workflows import policies, steps
 from workflows.answers import answer_to_confirm, answer_to_extend, answer_to_lines, answer_when_over
 from workflows.details import describe
+from workflows.open_payments import OpenPayments
 from workflows.requests import Request
 
 T = TypeVar("T")
+CLOSES_PAYMENTS = "closes-payments"
+"""The patch since which payments that are still open after the end are ended."""
 
 
 @workflow.defn(name=CHECKOUT)
@@ -67,6 +72,7 @@ class CheckoutWorkflow:
         self._requests: list[Request] = []
         self._declined = 0
         self._payment_started = False
+        self._payments = OpenPayments(start.ref)
         self._extended_itself = False
         self._asking_gateway = 0
         self._cancel_run = False
@@ -81,6 +87,8 @@ class CheckoutWorkflow:
             await self._decide()
         self._closing = True
         await self._answer_the_rest()
+        if self._payments.any_left(self._settled.paid_by) and workflow.patched(CLOSES_PAYMENTS):
+            await self._close_payments()
         return CheckoutResult(self._settled.status or CheckoutStatus.NEW, self._settled.order_id)
 
     @workflow.update(name=RESERVE_UPDATE)
@@ -93,6 +101,7 @@ class CheckoutWorkflow:
     @workflow.signal(name=PAYMENT_SIGNAL)
     def payment(self, signal: PaymentSignal) -> None:
         """A verified payment event. A decline shows and changes nothing, least of all the end."""
+        self._payments.note(signal)
         if signal.capture is not None:
             self._captures.append(signal.capture)
         elif signal.kind is PaymentSignalKind.STARTED:
@@ -182,28 +191,36 @@ class CheckoutWorkflow:
         elif self._may_extend_itself:
             self._extended_itself = True
             self._obey(await self._shielded(steps.extend(ExtendRequest(self._ref, PAYMENT_STARTED))))
+        elif self._payments.answered:
+            self._hear()
         else:
             self._obey(await self._settle(Wanted.EXPIRE))
+            if self._settled.in_flight:
+                self._payments.ask()
+
+    def _hear(self) -> None:
+        """What the gateways say at the hold's end: a capture is evidence, and what is on its way is asked about again.
+
+        The row has said how long at most; if nothing can be captured any more, it is over at once.
+        """
+        heard = self._payments.hear()
+        self._captures += heard.captures
+        self._end = workflow.now() if heard.all_ended else min(self._end, workflow.now() + self._payments.pause())
 
     async def _take(self, capture: Capture) -> Settled:
         """Let the row judge a capture; money that cannot be this order's gets its own workflow."""
         settled = await self._settle(Wanted.CONFIRM, capture)
         self._obey(settled)
         if settled.ruling is Ruling.REFUND:
-            start = self._start
-            await self._shielded(
-                steps.start_late_payment(
-                    LatePayment(
-                        start.tenant,
-                        capture.gateway,
-                        capture.payment_id,
-                        capture.received_at,
-                        start.checkout_id,
-                        capture,
-                    )
-                )
-            )
+            await self._hand_on(capture.gateway, capture.payment_id, capture.received_at, capture)
         return settled
+
+    async def _hand_on(
+        self, gateway: GatewayName, payment: PaymentId, received_at: datetime, capture: Capture | None = None
+    ) -> None:
+        """Give a payment a workflow of its own; without a capture, that asks the gateway."""
+        late = LatePayment(self._start.tenant, gateway, payment, received_at, self._start.checkout_id, capture)
+        await self._shielded(steps.start_late_payment(late))
 
     async def _answer(self, request: Request) -> None:
         update = request.update
@@ -235,6 +252,24 @@ class CheckoutWorkflow:
             if not self._to_answer:
                 return
 
+    async def _close_payments(self) -> None:
+        """Nobody waits for this: end what can still be paid, and hand on what was taken after all, or may be yet."""
+        for pause in policies.PAUSES_AFTERWARDS:
+            self._payments.ask()
+            while not self._payments.answered:
+                await self._shielded(workflow.wait_condition(lambda: self._payments.answered or self._to_answer))
+                await self._answer_the_rest()
+            heard = self._payments.hear()
+            self._captures += heard.captures
+            for payment in heard.processing:
+                await self._hand_on(payment.gateway, payment.payment_id, heard.asked_at)
+            await self._answer_the_rest()
+            if not heard.silent:
+                return
+            with suppress(TimeoutError):
+                await self._shielded(workflow.wait_condition(lambda: self._to_answer, timeout=pause))
+            await self._answer_the_rest()
+
     @property
     def _to_answer(self) -> bool:
         return bool(self._captures or self._requests)
@@ -245,7 +280,7 @@ class CheckoutWorkflow:
 
     @property
     def _news(self) -> bool:
-        return self._to_answer or self._cancel_run or self._may_extend_itself
+        return self._to_answer or self._cancel_run or self._may_extend_itself or self._payments.answered
 
     @property
     def _held(self) -> bool:

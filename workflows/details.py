@@ -19,6 +19,9 @@ _ENDED = {
 def describe(settled: Settled, end: datetime, declined: int) -> str:
     """The checkout's state in a sentence."""
     if settled.status is CheckoutStatus.HELD:
+        if settled.in_flight:
+            until = f"{end:%Y-%m-%d %H:%M:%S} UTC"
+            return f"**Past its end**, held until {until} at most: a payment is in flight, and its gateway is asked."
         tries = f" Declined payments so far: {declined}." if declined else ""
         return f"**Held** until {end:%Y-%m-%d %H:%M:%S} UTC, waiting for the payment.{tries}"
     if settled.status is CheckoutStatus.CONFIRMED:

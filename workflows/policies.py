@@ -55,3 +55,12 @@ UNTIL_IT_PAYS = Patience(
 """Money is owed: asked for days with growing pauses, never dropped."""
 
 REPAIR = Patience(timedelta(minutes=4), RetryPolicy(maximum_attempts=3))
+
+ASKING = Patience(
+    timedelta(seconds=30), RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
+)
+"""One question to the gateways about a checkout's payments. A gateway's silence is an answer; this is for our own."""
+FIRST_QUESTION_PAUSE, LONGEST_QUESTION_PAUSE = timedelta(seconds=1), timedelta(minutes=5)
+"""Between two questions while a hold's end waits for a payment; they double."""
+PAUSES_AFTERWARDS = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 4, 8, 15, 30))
+"""Once the checkout is over and a gateway is silent. What stays open is found by its webhooks, or by comparing."""

@@ -12,7 +12,18 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 from activities import names
-from domain.messages import Changed, ExtendRequest, LinesRequest, Settled, SettleRequest, StartCheckout, Started, Wanted
+from domain.closing_messages import ClosedPayments
+from domain.messages import (
+    Changed,
+    CheckoutRef,
+    ExtendRequest,
+    LinesRequest,
+    Settled,
+    SettleRequest,
+    StartCheckout,
+    Started,
+    Wanted,
+)
 from domain.naming import PAYMENT_STARTED
 from domain.payment_messages import LatePayment, Refunded, RefundRequest, Verified, VerifyPayment
 from workflows import policies
@@ -61,6 +72,12 @@ async def verify(ask: VerifyPayment, patience: policies.Patience) -> Verified:
     """Ask the gateway what became of a payment. Raises ActivityError when the patience ends first."""
     summary = f"Ask {ask.gateway} about {ask.payment_id}"
     return await _regular_step(names.VERIFY_PAYMENT, ask, Verified, summary, patience)
+
+
+async def close_payments(ref: CheckoutRef) -> ClosedPayments:
+    """Ask the gateways to end the checkout's open payments, and hear how they stand."""
+    summary = "Ask the gateways to end what is not paid"
+    return await _regular_step(names.CLOSE_PAYMENTS, ref, ClosedPayments, summary, policies.ASKING)
 
 
 async def refund(request: RefundRequest) -> Refunded:
