@@ -223,7 +223,8 @@ class Till:
         return capture
 
     async def webhook(self, capture: Capture, kind: PaymentStatus = PaymentStatus.CAPTURED) -> Handed:
-        """The gateway tells us of the payment, and the event is handed over."""
+        """The gateway tells us how the payment stands, and the event is handed over."""
+        self.gateway.has(capture, self.tenant, kind)
         stored = await record_event(self.db, self.tenant, an_event(capture, kind=kind), b"{}")
         assert stored is not None
         return await self.delivery.deliver(self.tenant, stored)
