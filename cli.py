@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from local.commands import carts, events, products, tenants, tokens
+from local.commands import carts, events, products, tenants, tokens, webhooks
 from local.commands.common import joined_settings
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ app.add_typer(events.app, name="events")
 app.add_typer(products.app, name="products")
 app.add_typer(tenants.app, name="tenant")
 app.add_typer(tokens.app, name="tokens")
+app.add_typer(webhooks.app, name="webhooks")
 
 
 @app.command()
