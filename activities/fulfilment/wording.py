@@ -75,6 +75,12 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
 }
 """What is printed on tickets and receipts."""
 
+NOTE: Mapping[str, str] = {
+    "es": "{shop}: tu pedido {order} está confirmado. ¡Gracias!",
+    "en": "{shop}: your order {order} is confirmed. Thank you!",
+}
+"""What a phone is told."""
+
 REASONS: Mapping[str, Mapping[str, str]] = {
     "es": {
         "late": "llegó cuando el tiempo de tu reserva ya había terminado y no pudimos guardarte de nuevo lo mismo",
