@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,9 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.checkout import CheckoutActivities
 from activities.closing import Closing
 from activities.delivery import Delivery
+from activities.fulfilment.mailers import SmtpServer
+from activities.fulfilment.starting import Fulfilling
+from activities.fulfilment.wiring import FulfilmentConfig, fulfilment_activities, outlets_from
 from activities.gateways.manual import ManualGateway
 from activities.gateways.registry import gateways_from
 from activities.gateways.secrets import TenantSecrets
@@ -34,6 +38,7 @@ from db.manual_payments import MANUAL
 from settings import Settings
 from workflows.checkout import CheckoutWorkflow
 from workflows.consistency_check import ConsistencyCheckWorkflow
+from workflows.fulfilment import FulfilmentWorkflow
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.pinned import PinnedCheckoutWorkflow
 from workflows.purge import PurgeTokensWorkflow
@@ -44,6 +49,7 @@ WORKFLOWS = (
     CheckoutWorkflow,
     LatePaymentWorkflow,
     RefundOrderWorkflow,
+    FulfilmentWorkflow,
     ConsistencyCheckWorkflow,
     PurgeTokensWorkflow,
     ReconcilePaymentsWorkflow,
@@ -52,6 +58,7 @@ VERSIONED_WORKFLOWS = (
     PinnedCheckoutWorkflow,
     LatePaymentWorkflow,
     RefundOrderWorkflow,
+    FulfilmentWorkflow,
     ConsistencyCheckWorkflow,
     PurgeTokensWorkflow,
     ReconcilePaymentsWorkflow,
@@ -61,6 +68,7 @@ PASSED_THROUGH = (
     "activities.names",
     "workflows.answers",
     "workflows.details",
+    "workflows.fulfilment_policies",
     "workflows.policies",
     "workflows.requests",
 )
@@ -145,15 +153,46 @@ async def run_worker(settings: Settings, *, also: Sequence[type] = ()) -> None:
     await db.open()
     client = await connect(settings)
     try:
-        async with httpx.AsyncClient() as http:
+        async with AsyncExitStack() as stack:
+            http = await stack.enter_async_context(httpx.AsyncClient())
             secrets = TenantSecrets(db, KeyRing.parse(settings.secret_keys.get_secret_value()))
+            outlets = await stack.enter_async_context(outlets_from(fulfilment_config(settings), secrets, http))
             gateways = gateways_from(settings.gateways, http, secrets)
-            activities = all_activities(db, settings.admin_url, client, settings.task_queue, gateways)
+            fulfilling = Fulfilling(client, settings.task_queue)
+            activities = [
+                *all_activities(db, settings.admin_url, client, settings.task_queue, gateways),
+                *fulfilment_activities(db, fulfilling, outlets),
+            ]
             async with make_worker(client, settings.task_queue, activities, build_id=settings.build_id, also=also):
                 await ensure_schedules(client, settings.task_queue)
                 await stop.wait()
     finally:
         await db.close()
+
+
+def fulfilment_config(settings: Settings) -> FulfilmentConfig:
+    """What fulfilment is told."""
+    password = settings.smtp_password.get_secret_value() if settings.smtp_password else None
+    smtp = settings.smtp_host and SmtpServer(
+        settings.smtp_host,
+        settings.smtp_port,
+        settings.smtp_security,
+        settings.smtp_username,
+        password,
+        settings.smtp_ca_file,
+        settings.smtp_connections,
+    )
+    return FulfilmentConfig(
+        ticket_keys=settings.ticket_keys.get_secret_value(),
+        mail_from=settings.mail_from,
+        mail_folder=settings.mail_folder,
+        smtp=smtp or None,
+        template_folder=settings.template_dir,
+        whatsapp_url=settings.whatsapp_url,
+        sms_url=settings.sms_url,
+        pdf_processes=settings.pdf_processes,
+        pdf_seconds=settings.pdf_seconds,
+    )
 
 
 async def connect(settings: Settings) -> Client:
