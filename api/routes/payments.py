@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Path, status
@@ -26,6 +27,7 @@ from domain.errors import (
     Gone,
     LimitReached,
     MissingIdempotencyKey,
+    NotFound,
     NothingToPay,
     PaymentInFlight,
     PriceChanged,
@@ -34,10 +36,8 @@ from domain.ids import GatewayName, PaymentId
 from domain.messages import CheckoutRef
 
 router = APIRouter(route_class=StrictRoute, tags=["checkouts"])
-GatewayPath = Annotated[str, Path(pattern=GATEWAY, description="The gateway's name.", examples=["sandbox"])]
-PaymentPath = Annotated[
-    str, Path(pattern=PAYMENT_ID, description="The gateway's id of the payment.", examples=["pay_3f9c2a"])
-]
+GatewayPath = Annotated[str, Path(description="The gateway's name.", examples=["sandbox"])]
+PaymentPath = Annotated[str, Path(description="The gateway's id of the payment.", examples=["pay_3f9c2a"])]
 
 
 @router.post(
@@ -89,6 +89,8 @@ async def end(
     key: IdempotencyKey,  # noqa: ARG001  # Asked for of every change; a repeat of this one ends what is ended.
 ) -> CheckoutOut:
     """The gateway is asked to end it, so that the lines can change. Repeating it is no error."""
+    if not re.fullmatch(GATEWAY, gateway) or not re.fullmatch(PAYMENT_ID, payment_id):
+        raise NotFound
     ref = CheckoutRef(caller.tenant, as_checkout_id(checkout_id))
     view = await services.paying.end(ref, caller.buyer_key, GatewayName(gateway), PaymentId(payment_id))
     return checkout_out(view)

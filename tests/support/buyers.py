@@ -67,6 +67,21 @@ class Buyer:
         more = {"prefer": prefer} if prefer else {}
         return await self.post(f"/v1/checkouts/{checkout}/confirm", {"payment_id": payment}, key, **more)
 
+    async def start_payment(self, checkout: str, body: Json | None = None, key: str | None = None) -> httpx.Response:
+        """Ask to pay."""
+        return await self.post(f"/v1/checkouts/{checkout}/payments", body, key)
+
+    async def pay(self, checkout: str, key: str | None = None) -> Json:
+        """Start a payment that must succeed; it still waits to be made at the gateway."""
+        answer = await self.start_payment(checkout, key=key)
+        assert answer.status_code == 201, answer.text
+        return as_json(answer)
+
+    async def end_payment(self, checkout: str, payment: str, gateway: str = "sandbox") -> httpx.Response:
+        """See to it that the payment can be made no more."""
+        headers = {**self.headers, "idempotency-key": uuid.uuid4().hex}
+        return await self.http.delete(f"/v1/checkouts/{checkout}/payments/{gateway}/{payment}", headers=headers)
+
     async def orders(self) -> list[Json]:
         """The newest twenty orders."""
         answer = await self.http.get("/v1/orders", headers=self.headers)

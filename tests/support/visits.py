@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from activities.gateways.sandbox import SECRET_NAME
+from activities.gateways.sandbox import SANDBOX, SECRET_NAME
 from api.tokens import Scope
 from domain.ids import EventKey, ProductId, SeatId, TenantId, ZoneId
 from tests.support import shop
@@ -59,6 +59,9 @@ class World:
     cart: str
     venue: Venue
     """Nobody holds anything of it. Its ids exist in no other tenant."""
+    paying: str
+    """A live hold with a payment that nobody has made yet."""
+    open_payment: str
 
     @property
     def secrets(self) -> list[str]:
@@ -72,7 +75,7 @@ class World:
 
     @property
     def _own(self) -> list[str]:
-        return [self.email, self.held, self.paid, self.order, self.payment, self.cart]
+        return [self.email, self.held, self.paid, self.order, self.payment, self.paying, self.open_payment, self.cart]
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def usual_ids(world: World) -> dict[str, Any]:
 def missing_ids() -> dict[str, Any]:
     """Of things that are nowhere."""
     numbers = dict.fromkeys(("product_id", "event_id", "zone_id", "line_id"), 2**53 - 7)
-    texts = {"name": "nowhere", "gateway": "nowhere", "payment_event_id": "nowhere"}
+    texts = {"name": "nowhere", "payment_id": "nowhere", "gateway": "nowhere", "payment_event_id": "nowhere"}
     return {"checkout_id": str(uuid.uuid4()), "order_id": str(uuid.uuid4()), **texts, **numbers}
 
 
@@ -176,6 +179,10 @@ VISITS: dict[str, Visit] = {
     "extendCheckout": Visit(BUYERS),
     "addLines": Visit(BUYERS, body=lambda world: {"lines": [{"product_id": world.spare, "metadata": {"a": 1}}]}),
     "removeLine": Visit(BUYERS),
+    "startPayment": Visit(BUYERS),
+    "endPayment": Visit(
+        BUYERS, ids=lambda world: {"checkout_id": world.paying, "payment_id": world.open_payment, "gateway": SANDBOX}
+    ),
     "cancelCheckout": Visit(BUYERS),
     "confirmCheckout": Visit(
         BUYERS,
@@ -207,11 +214,15 @@ async def make_world(system: System, *, anonymous: bool = False) -> World:
     await system.gateway.pay(payment)
     view = await owner.until(paid["id"], "confirmed")
     [told] = await system.gateway.webhooks(payment)
+    paying = await owner.hold((product, 1))
+    started = await owner.pay(paying["id"])
+    await system.gateway.settled(started["payment_id"])
     cart = await system.http.patch("/v1/cart", json={str(product): 2}, headers=dict(owner.headers))
     assert cart.status_code == 200, cart.text
     return World(
         owner, f"{name}@example.com", product, spare, held["id"], held["lines"][0]["id"], paid["id"], view["order_id"],
         payment, told["event_id"], as_json(cart)["id"], await a_venue(system),
+        paying["id"], started["payment_id"],
     )  # fmt: skip
 
 
