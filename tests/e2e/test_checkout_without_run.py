@@ -15,7 +15,7 @@ from activities.repair import Repair
 from domain.ids import PaymentId, ProductId, TenantId
 from domain.messages import Repaired
 from domain.naming import late_payment_workflow_id
-from tests.support.buyers import Buyer, code
+from tests.support.buyers import Buyer, code, decided
 from tests.support.system import DEMO, QUICK, System
 from tests.support.waiting import eventually
 
@@ -119,7 +119,7 @@ async def test_a_refund_whose_run_was_ended_is_started_again_by_the_repair(syste
     payment = await system.payment(held, QUICK)
     await system.gateway.fail(refund="down")
     await system.gateway.pay(payment)
-    await buyer.when(held["id"], lambda view: bool(view["payments"]), "decided")
+    await buyer.when(held["id"], decided, "decided")
     run = system.client.get_workflow_handle(late_payment_workflow_id(QUICK, SANDBOX, PaymentId(payment)))
     await eventually(lambda: pausing(run))  # An attempt on its way would go on after the end of its run, and succeed.
     await run.terminate("a test")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.buyers import Buyer
+from tests.support.buyers import Buyer, decided
 from tests.support.system import DEMO, QUICK, System
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -43,7 +43,7 @@ async def test_a_refund_shows_as_intended_while_the_gateway_is_down_and_is_made_
     payment = await system.payment(over, QUICK)
     await system.gateway.fail(refund="down")
     await system.gateway.pay(payment)
-    view = await buyer.when(over["id"], lambda view: bool(view["payments"]), "decided")
+    view = await buyer.when(over["id"], decided, "decided")
     assert (view["payments"][0]["refund_status"], view["payments"][0]["refunded_at"]) == ("intended", None)
     await system.gateway.fail()
     await buyer.until_refunded(over["id"], payment, seconds=15)
@@ -105,7 +105,7 @@ async def test_of_two_late_payments_for_the_last_unit_one_makes_an_order_and_one
         paid.append((held["id"], await system.payment(held)))
     await asyncio.gather(*(system.gateway.pay(payment) for _, payment in paid))
     views = [
-        await buyer.when(checkout, lambda view: bool(view["payments"]), "decided")
+        await buyer.when(checkout, decided, "decided")
         for buyer, (checkout, _) in zip(buyers, paid, strict=True)
     ]
     assert sorted((view["status"], view["payments"][0]["outcome"]) for view in views) == [

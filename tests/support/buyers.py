@@ -147,3 +147,8 @@ async def insist(send: Callable[[], Awaitable[httpx.Response]], seconds: float =
             last = repr(error)
         assert time.monotonic() < deadline, f"no answer after {seconds:g} s: {last}"
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+
+
+def decided(view: Json) -> bool:
+    """Whether one of the checkout's payments has its outcome."""
+    return any(payment["outcome"] for payment in view["payments"])
