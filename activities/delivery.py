@@ -18,6 +18,7 @@ from temporalio.common import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.refund_starts import start_order_refunds
 from db.database import Database
 from db.inbox import EventState, StoredEvent, mark_delivered, mark_settled, mark_unmatched
 from db.unmatched import LooseMoney, refund_unmatched
@@ -25,7 +26,7 @@ from domain import search_attributes
 from domain.checkout import CheckoutStatus
 from domain.errors import Unavailable
 from domain.gateway import PaymentStatus
-from domain.ids import CheckoutId, TenantId
+from domain.ids import CheckoutId, OrderId, TenantId
 from domain.messages import Capture, PaymentSignal, PaymentSignalKind
 from domain.money import Money
 from domain.naming import LATE_PAYMENT, PAYMENT_SIGNAL, checkout_workflow_id, late_payment_workflow_id
@@ -90,6 +91,10 @@ class Delivery:
             LatePayment(tenant, event.gateway, event.payment_id, event.received_at, None, capture)
         )
         return True
+
+    async def start_order_refunds(self, tenant: TenantId, order: OrderId) -> None:
+        """See to it that a run makes the order's refunds that are owed. Raises Unavailable; may be repeated."""
+        await start_order_refunds(self._client, self._task_queue, tenant, order)
 
     async def start_late_payment(self, payment: LatePayment) -> None:
         """Start the payment's own workflow; one that runs already hears of the capture, which it may wait for."""

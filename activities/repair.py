@@ -13,6 +13,7 @@ from activities.delivery import Delivery, Handed
 from activities.errors import translated
 from db.database import Database
 from db.inbox import mark_settled, unsettled_events
+from db.order_refunds import order_refunds_owed
 from db.overdue import overdue_anywhere
 from db.refunds import Owed, refunds_owed
 from db.settle import settle
@@ -65,7 +66,8 @@ class Repair:
         return Repaired(
             holds_settled=await self._settle_holds(tenant, hold_grace),
             events_delivered=await self._deliver_events(tenant, event_grace),
-            refunds_started=await self._start_refunds(tenant, event_grace),
+            refunds_started=await self._start_refunds(tenant, event_grace)
+            + await self._start_order_refunds(tenant, event_grace),
             events_unmatched=await self._alert(tenant, alert_after),
             unmatched_refunded=await self._give_up(tenant, keep_unmatched),
         )
@@ -116,6 +118,12 @@ class Repair:
                 LatePayment(tenant, one.gateway, one.payment_id, one.decided_at, one.checkout_id, _capture_of(one))
             )
         return len(owed)
+
+    async def _start_order_refunds(self, tenant: TenantId, grace: float) -> int:
+        orders = await order_refunds_owed(self._db, tenant, older_than_seconds=grace)
+        for order in orders:
+            await self._delivery.start_order_refunds(tenant, order)
+        return len(orders)
 
 
 def _capture_of(owed: Owed) -> Capture | None:

@@ -14,7 +14,6 @@ from activities.closing import Closing
 from activities.delivery import Delivery
 from activities.gateways.registry import gateways_from, tenant_secrets
 from activities.gateways.secrets import TenantSecrets
-from activities.order_refunds import OrderRefundStarts
 from api import logs, problems, temporal
 from api.access import Access, Lifetimes
 from api.confirming import Confirming
@@ -182,7 +181,6 @@ def _services(
         versioned=settings.build_id is not None,
         engine=engine,
         delivery=delivery,
-        order_refunds=OrderRefundStarts(client, settings.task_queue),
         confirming=Confirming(db, engine, delivery),
         paying=Paying(db, engine, delivery, Closing(db, gateways)),
         limits=limits,

@@ -14,7 +14,6 @@ from temporalio.client import Client
 from activities.delivery import Delivery
 from activities.gateways.interface import Gateway
 from activities.gateways.secrets import TenantSecrets
-from activities.order_refunds import OrderRefundStarts
 from api.access import Access
 from api.addresses import address_of
 from api.confirming import Confirming
@@ -47,7 +46,6 @@ class Services:
     versioned: bool
     engine: Engine
     delivery: Delivery
-    order_refunds: OrderRefundStarts
     confirming: Confirming
     paying: Paying
     limits: Limits

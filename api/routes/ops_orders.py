@@ -45,7 +45,7 @@ async def refund(
     decided = await decide_order_refund(services.db, tenant, caller.actor, wanted)
     _log.info("order_refund", order=order, refund=decided.id, amount=decided.amount, status=decided.status.value)
     with contextlib.suppress(Unavailable):  # The intent stands: the repair starts it.
-        await services.order_refunds.start(tenant, order)
+        await services.delivery.start_order_refunds(tenant, order)
     return ops_refund_out(decided)
 
 

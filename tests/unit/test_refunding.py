@@ -19,7 +19,7 @@ DEMO, PAYMENT, CAPTURED = TenantId("demo"), PaymentId("pay_1"), 1000
 
 @dataclass
 class Desk:
-    """As much of a gateway as refunds need: a payment of 1000, a ledger, and a memory for keys that may be taken away."""
+    """As much of a gateway as refunds need: a payment of 1000, a ledger, and a memory for keys, to be taken away."""
 
     ledger: list[int] = field(default_factory=list)
     """Each refund that was made."""
