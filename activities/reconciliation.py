@@ -16,7 +16,6 @@ from activities.comparing import Book, Comparison, LedgerUnreadable, Seen
 from activities.delivery import Delivery
 from activities.errors import translated
 from activities.gateways.interface import Gateway
-from activities.order_refunds import OrderRefundStarts
 from activities.remedies import Remedies
 from db.database import Database
 from db.manual_payments import MANUAL
@@ -133,7 +132,7 @@ def reconciler_from(
     db: Database, client: Client, task_queue: str, gateways: Mapping[GatewayName, Gateway], *, grace: timedelta = GRACE
 ) -> Reconciler:
     """The reconciler, wired. `grace` is shorter in tests only."""
-    remedies = Remedies(db, Delivery(db, client, task_queue), OrderRefundStarts(client, task_queue))
+    remedies = Remedies(db, Delivery(db, client, task_queue))
     return Reconciler(db, gateways, remedies, grace=grace)
 
 

@@ -6,7 +6,6 @@ import json
 from datetime import UTC, datetime
 
 from activities.delivery import Delivery
-from activities.order_refunds import OrderRefundStarts
 from db.database import Database
 from db.inbox import record_event
 from db.reconciliation import record_refunded
@@ -21,10 +20,9 @@ from domain.reconciliation import ADVICE, Kind, Ours, Remedy
 class Remedies:
     """Begins repairs. Each may be begun any number of times."""
 
-    def __init__(self, db: Database, delivery: Delivery, order_refunds: OrderRefundStarts) -> None:
+    def __init__(self, db: Database, delivery: Delivery) -> None:
         self._db = db
         self._delivery = delivery
-        self._order_refunds = order_refunds
 
     async def begin(self, tenant: TenantId, kind: Kind, theirs: GatewayPayment, ours: Ours) -> bool:
         """Begin the repair of this kind; False: there is none. Raises Unavailable when it could not be handed over."""
@@ -36,7 +34,7 @@ class Remedies:
             case Remedy.REFUND:
                 await self._refund(tenant, theirs)
             case Remedy.ORDER_REFUND if ours.order_id is not None:
-                await self._order_refunds.start(tenant, ours.order_id)
+                await self._delivery.start_order_refunds(tenant, ours.order_id)
             case _:
                 return False
         return True
