@@ -171,7 +171,8 @@ class Comparison:
             checkout=seen.checkout_id,
             kind=seen.kind.value,
             repair_begun=seen.repaired,
-            **seen.detail,
+            theirs=seen.detail["gateway"],
+            ours=seen.detail["ours"],
         )
 
 

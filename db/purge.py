@@ -1,5 +1,5 @@
-"""Deleting what is over: refresh tokens, logins, revocations, anonymous sessions with their carts, and metadata that
-waited for lines.
+"""Deleting what is over: refresh tokens, logins, revocations, anonymous sessions with their carts, metadata that waited
+for lines, and what reconciliation noted long ago.
 
 Crosses tenants, and deletes where the application may not, so it takes the admin role's libpq URL. In small
 transactions, so that no one waits for it; what one run does not reach, the next does.
@@ -49,6 +49,20 @@ LINE_METADATA = """
         ORDER BY stored_at LIMIT %(batch)s
     )
 """
+# An open finding stays for as long as it is one.
+RUNS = """
+    DELETE FROM reconciliation_runs WHERE (tenant_id, id) IN (
+        SELECT tenant_id, id FROM reconciliation_runs WHERE started_at < clock_timestamp() - interval '400 days'
+        LIMIT %(batch)s
+    )
+"""
+FINDINGS = """
+    DELETE FROM reconciliation_findings WHERE (tenant_id, id) IN (
+        SELECT tenant_id, id FROM reconciliation_findings
+        WHERE resolved_at IS NOT NULL AND last_seen < clock_timestamp() - interval '400 days'
+        LIMIT %(batch)s
+    )
+"""
 # A session whose cart a checkout still holds waits for the next run.
 SESSIONS = """
     WITH over AS (
@@ -83,7 +97,8 @@ async def purge(admin_url: str, *, batch: int = BATCH) -> Purged:
         revocations = await _delete(connection, REVOCATIONS, batch)
         sessions, carts = await _delete_sessions(connection, batch)
         line_metadata = await _delete(connection, LINE_METADATA, batch)
-    return Purged(refresh_tokens, logins, revocations, sessions, carts, line_metadata)
+        reconciliation = await _delete(connection, RUNS, batch) + await _delete(connection, FINDINGS, batch)
+    return Purged(refresh_tokens, logins, revocations, sessions, carts, line_metadata, reconciliation)
 
 
 async def _delete(connection: psycopg.AsyncConnection[Any], sql: str, batch: int) -> int:

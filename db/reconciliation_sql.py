@@ -13,7 +13,8 @@ WINDOW = """
                covered.until AS covered_until
         FROM clock, covered
     )
-    SELECT CASE WHEN %(since)s::timestamptz IS NULL THEN due.since ELSE %(since)s END AS since, due.until,
+    SELECT CASE WHEN %(since)s::timestamptz IS NULL THEN due.since ELSE least(%(since)s, due.until) END AS since,
+           due.until,
            %(since)s::timestamptz IS NULL OR (due.covered_until IS NOT NULL AND %(since)s <= due.covered_until)
                OR %(since)s <= due.since AS continues
     FROM due

@@ -16,3 +16,5 @@ class Purged:
     carts: int = 0
     line_metadata: int = 0
     """Of requests that are long decided: their lines have it, or were never held."""
+    reconciliation: int = 0
+    """Runs of reconciliation, and findings that are resolved, of more than 400 days ago."""
