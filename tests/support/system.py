@@ -48,7 +48,7 @@ QUICK = TenantId("quick")
 OTHER = TenantId("other")
 """Somebody else's shop."""
 QUIET_SECONDS = 20.0
-_OURS_RUNNING = "ExecutionStatus = 'Running' AND WorkflowType IN ('Checkout', 'LatePayment')"
+_OURS_RUNNING = "ExecutionStatus = 'Running' AND WorkflowType IN ('Checkout', 'LatePayment', 'RefundOrder')"
 
 
 class WorkerSwitch:

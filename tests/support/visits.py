@@ -62,6 +62,8 @@ class World:
     paying: str
     """A live hold with a payment that nobody has made yet."""
     open_payment: str
+    by_hand: str
+    """A payment that was recorded by hand for somebody else of the tenant, and returned by hand as well."""
 
     @property
     def secrets(self) -> list[str]:
@@ -71,7 +73,7 @@ class World:
     @property
     def tenant_secrets(self) -> list[str]:
         """What nobody of another tenant may ever be shown. There may be somebody of the same name there."""
-        return [*self._own, name_of(self.product), name_of(self.spare), self.venue.secret]
+        return [*self._own, name_of(self.product), name_of(self.spare), self.venue.secret, self.by_hand]
 
     @property
     def _own(self) -> list[str]:
@@ -106,7 +108,13 @@ def usual_ids(world: World) -> dict[str, Any]:
 def missing_ids() -> dict[str, Any]:
     """Of things that are nowhere."""
     numbers = dict.fromkeys(("product_id", "event_id", "zone_id", "line_id"), 2**53 - 7)
-    texts = {"name": "nowhere", "payment_id": "nowhere", "gateway": "nowhere", "payment_event_id": "nowhere"}
+    texts = {
+        "name": "nowhere",
+        "payment_id": "nowhere",
+        "gateway": "nowhere",
+        "payment_event_id": "nowhere",
+        "step": "mail",
+    }
     return {"checkout_id": str(uuid.uuid4()), "order_id": str(uuid.uuid4()), **texts, **numbers}
 
 
@@ -192,12 +200,28 @@ VISITS: dict[str, Visit] = {
     ),
     "listOrders": Visit(BUYERS),
     "getOrder": Visit(BUYERS),
+    "getTickets": Visit(BUYERS, effect=False),  # An order without its PDF answers 409.
+    "putContact": Visit(BUYERS, body=lambda _: {"name": "Ana", "language": "en"}),
+    "getFulfilment": Visit(ADMINISTRATION),
+    "replayStep": Visit(ADMINISTRATION, ids=lambda world: {"order_id": world.order, "step": "statistics"}),
+    "readSales": Visit(ADMINISTRATION, query=lambda _: {"since": "2026-01-01"}, effect=False),
     "setCartStatus": Visit(ADMINISTRATION, body=lambda world: {"email": world.email, "status": "processing"}),
     "cleanCarts": Visit(ADMINISTRATION, before=a_cart_to_clean),
     "listWebhookEvents": Visit(ADMINISTRATION, query=lambda world: {"payment": world.payment}),
     "getWebhookEvent": Visit(ADMINISTRATION),
     "replayWebhookEvent": Visit(ADMINISTRATION),
     "replayWebhookEvents": Visit(ADMINISTRATION, body=lambda _: {"state": "received", "older_than_seconds": 600}),
+    "listPayments": Visit(ADMINISTRATION),
+    "getPayment": Visit(ADMINISTRATION, ids=lambda world: {"payment_id": world.payment}),
+    "refundOrder": Visit(ADMINISTRATION, body=lambda _: {"amount": 1, "reason": "A test"}),
+    "returnOrder": Visit(ADMINISTRATION),
+    "recordManualPayment": Visit(ADMINISTRATION, body=lambda _: {"name": "Transfer 1", "reason": "A test"}),
+    "recordReturnedMoney": Visit(
+        ADMINISTRATION,
+        ids=lambda world: {"payment_id": world.by_hand},
+        body=lambda _: {"name": "Transfer 2"},
+        effect=False,  # It was recorded before.
+    ),
     "readAudit": Visit(ADMINISTRATION, query=lambda world: {"actor": f"user:{world.owner.subject}"}),
 }
 
@@ -222,8 +246,22 @@ async def make_world(system: System, *, anonymous: bool = False) -> World:
     return World(
         owner, f"{name}@example.com", product, spare, held["id"], held["lines"][0]["id"], paid["id"], view["order_id"],
         payment, told["event_id"], as_json(cart)["id"], await a_venue(system),
-        paying["id"], started["payment_id"],
+        paying["id"], started["payment_id"], await paid_and_returned_by_hand(system, product),
     )  # fmt: skip
+
+
+async def paid_and_returned_by_hand(system: System, product: ProductId) -> str:
+    """A payment recorded for somebody's checkout, whose order was refunded, and the money returned by hand."""
+    somebody, keeper = system.buyer(), system.buyer(DEMO, None, Scope.OPERATOR)
+    held = await somebody.hold((product, 1))
+    paid = await keeper.post(f"/v1/ops/checkouts/{held['id']}/manual-payment", {"name": "T", "reason": "A test"}, None)
+    assert paid.status_code == 201, paid.text
+    order, payment = (await somebody.until(held["id"], "confirmed"))["order_id"], paid.json()["payment_id"]
+    refunded = await keeper.post(f"/v1/ops/orders/{order}/refunds", {"reason": "A test"}, None)
+    assert refunded.status_code == 201, refunded.text
+    returned = await keeper.post(f"/v1/ops/payments/manual/{payment}/refunded", {"name": "T"}, None)
+    assert returned.status_code == 200, returned.text
+    return str(payment)
 
 
 async def visit(route: Route, world: World, caller: Buyer | Mapping[str, str], **ids: Any) -> httpx.Response:
