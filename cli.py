@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from local.commands import carts, events, products, tenants, tokens, webhooks
+from local.commands import carts, events, products, tenants, tickets, tokens, webhooks
 from local.commands.common import joined_settings
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ app.add_typer(carts.app, name="carts")
 app.add_typer(events.app, name="events")
 app.add_typer(products.app, name="products")
 app.add_typer(tenants.app, name="tenant")
+app.add_typer(tickets.app, name="tickets")
+app.add_typer(tickets.app, name="ticket", hidden=True)  # For one ticket, as one says it.
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(webhooks.app, name="webhooks")
 

@@ -12,6 +12,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from activities.closing import Closing
 from activities.delivery import Delivery
+from activities.fulfilment.starting import Fulfilling
 from activities.gateways.registry import gateways_from, tenant_secrets
 from activities.gateways.secrets import TenantSecrets
 from api import logs, problems, temporal
@@ -36,16 +37,19 @@ from api.routes import (
     auth,
     cart,
     checkouts,
+    contact,
     events,
     health,
     lines,
     ops_carts,
+    ops_fulfilment,
     ops_orders,
     ops_payments,
     ops_webhooks,
     orders,
     payments,
     products,
+    tickets,
     webhooks,
 )
 from api.tokens import Scope, Tokens
@@ -88,12 +92,15 @@ def create_app(settings: Settings | None = None, *, client: Client | None = None
         events,
         webhooks,
         orders,
+        tickets,
+        contact,
         auth,
         admin_products,
         admin_events,
         admin_tenant,
         ops_carts,
         ops_orders,
+        ops_fulfilment,
         ops_payments,
         ops_webhooks,
         health,
@@ -181,6 +188,7 @@ def _services(
         versioned=settings.build_id is not None,
         engine=engine,
         delivery=delivery,
+        fulfilling=Fulfilling(client, settings.task_queue),
         confirming=Confirming(db, engine, delivery),
         paying=Paying(db, engine, delivery, Closing(db, gateways)),
         limits=limits,

@@ -12,6 +12,7 @@ from structlog.contextvars import bind_contextvars
 from temporalio.client import Client
 
 from activities.delivery import Delivery
+from activities.fulfilment.starting import Fulfilling
 from activities.gateways.interface import Gateway
 from activities.gateways.secrets import TenantSecrets
 from api.access import Access
@@ -46,6 +47,7 @@ class Services:
     versioned: bool
     engine: Engine
     delivery: Delivery
+    fulfilling: Fulfilling
     confirming: Confirming
     paying: Paying
     limits: Limits

@@ -258,6 +258,12 @@ class ManualPaymentExists(Conflict):
     code, title = "manual_payment_exists", "This payment was recorded before"
 
 
+class TicketsNotReady(Conflict):
+    """The order's tickets are not made yet; `Retry-After` says when to ask again."""
+
+    code, title = "tickets_not_ready", "The tickets are not ready yet"
+
+
 class Gone(HoldfastError):
     """The hold is over (expired or cancelled): nothing can be changed any more."""
 

@@ -52,6 +52,8 @@ class Contract:
             return f"{where} with a body that the document does not name" if response.content else None
         if kind not in content:
             return f"{where} as {kind!r}, not as {sorted(content)}"
+        if not kind.endswith("json"):
+            return None
         error = next(self._validator((*key, kind), content[kind]["schema"]).iter_errors(response.json()), None)
         return None if error is None else f"{where}, not by its schema: {error.message[:300]} at {error.json_path}"
 
