@@ -16,7 +16,7 @@ from activities.gateways.interface import Gateway
 from activities.remedies import Remedies
 from db.database import Database
 from db.payments import note_payment
-from db.reconciliation import Found, OurSide, our_side, repair_begun, to_ask, write_findings
+from db.reconciliation import Found, OurSide, Written, our_side, repair_begun, to_ask, write_findings
 from domain.errors import GatewayRefused, GatewayUnavailable, HoldfastError, Invalid
 from domain.gateway import GatewayPayment
 from domain.ids import CheckoutId, GatewayName, PaymentId, TenantId
@@ -42,7 +42,10 @@ class LedgerUnreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A disagreement, for the report. `repaired`: its repair was begun now. `flagged`: people should look."""
+    """A disagreement, for the report. `repaired`: its repair was begun now. `flagged`: people should look.
+
+    `detail` as domain.reconciliation.detail makes it.
+    """
 
     payment_id: PaymentId
     kind: Kind
@@ -50,6 +53,8 @@ class Seen:
     detail: Mapping[str, Any]
     repaired: bool
     flagged: bool
+    finding: str | None
+    """The id of what was noted; None in a dry run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +125,9 @@ class Comparison:
                 found.append(_disagreement(theirs, side, kind))
             if not judgement.too_young:
                 gone += [one.id for one in side.findings if one.open and one.kind is not kind]
-        fresh = await self._write(found, gone, compared)
+        written = await self._write(found, gone, compared)
         for one in found:
-            await self._mend(one, fresh=(one.side.ours.payment_id, one.kind) in fresh)
+            await self._mend(one, written.get((one.side.ours.payment_id, one.kind)))
 
     @property
     def _is_dry(self) -> bool:
@@ -139,29 +144,28 @@ class Comparison:
 
     async def _write(
         self, found: Sequence[_Disagreement], gone: Sequence[str], compared: Sequence[PaymentId]
-    ) -> set[tuple[PaymentId, Kind]]:
+    ) -> dict[tuple[PaymentId, Kind], Written]:
         if self._is_dry or not (found or gone or compared):
-            return set()
+            return {}
         book = self._book
         return await write_findings(book.db, book.tenant, book.name, [one.as_found() for one in found], gone, compared)
 
-    async def _mend(self, one: _Disagreement, *, fresh: bool) -> None:
+    async def _mend(self, one: _Disagreement, written: Written | None) -> None:
         book, payment, repaired = self._book, one.side.ours.payment_id, False
         if book.remedies is not None and one.theirs is not None:
             repaired = await book.remedies.begin(book.tenant, one.kind, one.theirs, one.side.ours)
         if repaired:
             await repair_begun(book.db, book.tenant, book.name, payment, one.kind)
         self.counts += Counts(repaired=int(repaired), flagged=int(one.flagged))
-        seen = Seen(payment, one.kind, one.checkout_id, one.detail, repaired, one.flagged)
+        finding = written.id if written else None
+        seen = Seen(payment, one.kind, one.checkout_id, one.detail, repaired, one.flagged, finding)
         if len(self.seen) < MOST_SHOWN:
             self.seen.append(seen)
-        if fresh or (one.flagged and not one.was_flagged):
+        if written is not None and (written.opened or (one.flagged and not one.was_flagged)):
             self._tell(seen)
 
     def _tell(self, seen: Seen) -> None:
         """Once when a finding is new, and once when people should look."""
-        if self._is_dry:
-            return
         tell = _log.warning if seen.flagged else _log.info
         tell(
             "payment_disagrees",

@@ -58,6 +58,14 @@ class Found:
     """Whether people should look."""
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A finding as it was noted. `opened`: it is new."""
+
+    id: str
+    opened: bool
+
+
 async def our_side(
     db: Database,
     tenant: TenantId,
@@ -88,8 +96,8 @@ async def write_findings(
     found: Sequence[Found],
     agreed: Sequence[str],
     compared: Sequence[PaymentId],
-) -> set[tuple[PaymentId, Kind]]:
-    """Note what was found, resolve the findings `agreed` (by id), mark what was `compared`; which of the found is new.
+) -> dict[tuple[PaymentId, Kind], Written]:
+    """Note what was found, resolve the findings `agreed` (by id), and mark what was `compared`.
 
     Writing the same again only moves their `last_seen`.
     """
@@ -109,7 +117,7 @@ async def write_findings(
         (sql.RESOLVE_AGREED, {"tenant": tenant, "ids": sorted(agreed)}),
         (sql.MARK_COMPARED, {"tenant": tenant, "gateway": gateway, "payments": sorted(compared)}),
     )
-    return {(PaymentId(row["payment_id"]), Kind(row["kind"])) for row in rows if row["opened"]}
+    return {(PaymentId(row["payment_id"]), Kind(row["kind"])): Written(row["id"], row["opened"]) for row in rows}
 
 
 async def to_ask(

@@ -6,8 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from temporalio.api.enums.v1 import PendingActivityState
-from temporalio.client import WorkflowHandle
 
 from activities.delivery import Delivery
 from activities.gateways.sandbox import SANDBOX
@@ -17,7 +15,7 @@ from domain.messages import Repaired
 from domain.naming import late_payment_workflow_id
 from tests.support.buyers import Buyer, code, decided
 from tests.support.system import DEMO, QUICK, System
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, pausing
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -33,13 +31,6 @@ async def orphaned(system: System, tenant: TenantId = DEMO, key: str | None = No
 async def repair(system: System, tenant: TenantId) -> Repaired:
     delivery = Delivery(system.database, system.client, system.settings.task_queue)
     return await Repair(system.database, system.admin_url, delivery).repair_tenant(tenant, hold_grace=0, event_grace=0)
-
-
-async def pausing(run: WorkflowHandle[Any, Any]) -> bool:
-    """Whether the run's activity has failed and waits for its next attempt."""
-    pending = (await run.describe()).raw_description.pending_activities
-    scheduled = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
-    return any(one.attempt > 1 and one.state == scheduled for one in pending)
 
 
 async def test_a_cancel_still_gives_the_stock_back(system: System) -> None:

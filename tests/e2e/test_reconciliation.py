@@ -13,11 +13,13 @@ from structlog.testing import capture_logs
 
 from db.reconciliation_findings import accept_finding
 from db.reconciliation_runs import last_runs
-from domain.ids import Actor
+from domain.ids import Actor, PaymentId
+from domain.naming import late_payment_workflow_id
 from domain.reconciliation import Kind
 from tests.support.buyers import Buyer, decided
-from tests.support.reconciling import Reconciling, kinds, reconciling
+from tests.support.reconciling import SANDBOX, Reconciling, kinds, reconciling
 from tests.support.system import DEMO, OTHER, QUICK, System
+from tests.support.waiting import eventually, pausing
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -106,8 +108,9 @@ async def test_a_refund_that_lost_its_run_is_made(system: System, desk: Reconcil
     await system.gateway.fail(refund="down")
     await system.gateway.pay(payment)
     await buyer.when(checkout["id"], decided, "decided")
-    handle = system.client.get_workflow_handle(f"late-payment/{DEMO}/sandbox/{payment}")
-    await handle.terminate("a test")
+    run = system.client.get_workflow_handle(late_payment_workflow_id(DEMO, SANDBOX, PaymentId(payment)))
+    await eventually(lambda: pausing(run))  # An attempt on its way would go on after the end of its run, and succeed.
+    await run.terminate("a test")
     await system.gateway.fail()
     assert kinds(await desk.run()) == {payment: Kind.REFUND_UNFINISHED}
     await buyer.until_refunded(checkout["id"], payment)
