@@ -249,10 +249,10 @@ class StripeState:
         session = self.sessions.get(payment_id)
         if session is None:
             intent = self._get(self.intents, payment_id)
+        elif session["status"] == "expired":
+            raise Refused(400, "checkout_session_expired")
         elif session["payment_intent"] is not None:
             intent = self.intents[session["payment_intent"]]
-        elif session["status"] != "open":
-            raise Refused(400, "checkout_session_expired")
         else:
             asked = {"amount": session["amount_total"], "currency": session["currency"]}
             intent = self.create_intent(asked | self.intent_data[payment_id])
