@@ -14,7 +14,6 @@ from workflows import policies, steps
 
 WAITS = "late-payment-waits"
 """The patch since which a payment that is still on its way is waited for."""
-_ON_ITS_WAY = frozenset({PaymentStatus.CREATED, PaymentStatus.PROCESSING})
 
 
 @workflow.defn(name=LATE_PAYMENT)
@@ -46,12 +45,12 @@ class LatePaymentWorkflow:
     async def _captured(self, payment: LatePayment) -> Capture | None:
         """Evidence, as soon as the gateway has captured this payment for this very checkout.
 
-        One that is still on its way is asked about for days, with growing pauses; a webhook ends the wait.
+        One that the buyer has begun to pay is asked about for days, with growing pauses; a webhook ends the wait.
         """
         pause, until = policies.FIRST_PAUSE, workflow.now() + policies.WAITS_FOR_CAPTURE
         while True:
             status, capture = await self._ask_gateway(payment)
-            on_its_way = status in _ON_ITS_WAY and workflow.patched(WAITS)
+            on_its_way = status == PaymentStatus.PROCESSING and workflow.patched(WAITS)
             if capture is not None or not on_its_way or workflow.now() >= until:
                 return capture
             workflow.set_current_details(f"**Waiting**: the gateway says that the payment is {status}.")
