@@ -173,7 +173,9 @@ async def finish_start(db: Database, ref: CheckoutRef, request_id: str, payment:
     """
     values = {**_values(ref, request_id), "payment": payment.payment_id}
     note = note_of(ref.tenant, payment)
-    *_, found = await db.run(ref.tenant, note, (_FINISH, values), (_KNOWN_SINCE, values), (_THIS, values))
+    # Under the checkout's lock: a change of its lines has given this start up, or sees its payment.
+    finish = ((_LOCK, values), note, (_FINISH, values), (_KNOWN_SINCE, values), (_THIS, values))
+    *_, found = await db.run(ref.tenant, *finish)
     return start_of(ref, found[0])
 
 

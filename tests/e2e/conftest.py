@@ -17,13 +17,14 @@ from tests.support.system import System, running_system
 async def shared_system(
     postgres: Postgres, temporal: Temporal, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> AsyncIterator[System]:
-    """The module's own API, worker, gateway, database and namespace."""
+    """The module's own API, worker, gateway, database and namespace. Its FAULT_DELAY: of a gateway that is slow."""
     name = servers.create_database(postgres)
     namespace = await servers.create_namespace(temporal.address, request.node.name)
     folder = tmp_path_factory.mktemp("gateway")
     async with running_system(
-        postgres.url(name), temporal.address, namespace, folder, fault_delay=2.5, delivery_timeout=6
-    ) as one:
+        postgres.url(name), temporal.address, namespace, folder,
+        fault_delay=getattr(request.module, "FAULT_DELAY", 2.5), delivery_timeout=6,
+    ) as one:  # fmt: skip
         yield one
     servers.drop_database(postgres, name)
 

@@ -150,15 +150,21 @@ class Rows:
         await eventually(lambda: self.value(waiting))
 
     async def pass_time(self, ref: CheckoutRef, by: timedelta) -> datetime:
-        """Move a hold into the past by so much, as if the time had gone by; gives its new end."""
+        """Move a hold and its payments into the past by so much, as if the time had gone by; gives its new end."""
         [row] = await self.all(
             """
             WITH moved AS (
                 UPDATE checkouts SET held_at = held_at - %s, expires_at = expires_at - %s
                 WHERE tenant_id = %s AND id = %s AND status = 'held' RETURNING tenant_id, id, expires_at
             ), lines AS (
-                UPDATE checkout_lines l SET expires_at = moved.expires_at FROM moved
+                UPDATE checkout_lines l SET expires_at = l.expires_at - %s FROM moved
                 WHERE l.tenant_id = moved.tenant_id AND l.checkout_id = moved.id
+            ), payments AS (
+                UPDATE payments p SET known_at = p.known_at - %s FROM moved
+                WHERE p.tenant_id = moved.tenant_id AND p.checkout_id = moved.id
+            ), starts AS (
+                UPDATE payment_starts s SET requested_at = s.requested_at - %s FROM moved
+                WHERE s.tenant_id = moved.tenant_id AND s.checkout_id = moved.id
             )
             SELECT expires_at FROM moved
             """,
@@ -166,6 +172,9 @@ class Rows:
             by,
             ref.tenant,
             ref.checkout_id,
+            by,
+            by,
+            by,
         )
         end: datetime = row["expires_at"]
         return end
