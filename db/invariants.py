@@ -193,6 +193,35 @@ INVARIANTS = (
            GROUP BY o.tenant_id, o.id HAVING sum(l.unit_price * l.quantity) IS DISTINCT FROM o.total - o.tax""",
     ),
     Invariant(
+        "I7",
+        "an order that counts as fulfilled has each of its steps ended",
+        """SELECT o.tenant_id, o.id, wanted.step, s.status FROM orders o
+           CROSS JOIN (VALUES ('pdf'), ('mail'), ('notify'), ('statistics')) AS wanted (step)
+           LEFT JOIN fulfilment_steps s ON s.tenant_id = o.tenant_id AND s.order_id = o.id AND s.step = wanted.step
+               AND s.replay = 0
+           WHERE o.fulfilled_at > '1970-01-01 00:00:00+00' AND (s.status IS NULL OR s.status = 'pending')""",
+    ),
+    Invariant(
+        "I7",
+        "an order's tickets are there when they are said to be made, and it is counted when it is said to be",
+        """SELECT s.tenant_id, s.order_id, s.step FROM fulfilment_steps s
+           JOIN orders o ON o.tenant_id = s.tenant_id AND o.id = s.order_id
+           LEFT JOIN order_documents d ON d.tenant_id = s.tenant_id AND d.order_id = s.order_id
+           WHERE s.status = 'done' AND ((s.step = 'pdf' AND d.order_id IS NULL)
+               OR (s.step = 'statistics' AND o.counted_at IS NULL))""",
+    ),
+    Invariant(
+        "I7",
+        "a day's sales are those of the orders that were counted",
+        """SELECT tenant_id, day, currency, d.orders, o.orders AS counted, d.revenue, o.revenue AS of_orders
+           FROM daily_sales d FULL JOIN (
+               SELECT tenant_id, (created_at AT TIME ZONE 'UTC')::date AS day, currency, count(*) AS orders,
+                   sum(total) AS revenue
+               FROM orders WHERE counted_at > '1970-01-01 00:00:00+00' GROUP BY 1, 2, 3
+           ) o USING (tenant_id, day, currency)
+           WHERE d.orders IS DISTINCT FROM o.orders OR d.revenue IS DISTINCT FROM o.revenue""",
+    ),
+    Invariant(
         "I9",
         "tenant ids agree across all rows of a checkout",
         """SELECT p.tenant_id, p.payment_id, p.checkout_id FROM payment_outcomes p

@@ -1,5 +1,5 @@
 """Deleting what is over: refresh tokens, logins, revocations, anonymous sessions with their carts, metadata that waited
-for lines, and what reconciliation noted long ago.
+for lines, what reconciliation noted long ago, and where buyers could be written to.
 
 Crosses tenants, and deletes where the application may not, so it takes the admin role's libpq URL. In small
 transactions, so that no one waits for it; what one run does not reach, the next does.
@@ -18,6 +18,9 @@ MOST_BATCHES = 500
 """In one run, of each kind."""
 MARGIN_SECONDS = 60
 """Verifying is lenient by some seconds, and clocks differ: nothing is deleted at the very moment it is over."""
+
+CONTACT_DAYS = 90
+"""How long it is known where the buyer of a checkout can be written to, after it was last set."""
 
 REFRESH_TOKENS = """
     DELETE FROM refresh_tokens WHERE (tenant_id, hash) IN (
@@ -63,6 +66,15 @@ FINDINGS = """
         LIMIT %(batch)s
     )
 """
+# Personal data: an order's e-mails are long sent. A hold that lives may yet need it.
+CONTACTS = f"""
+    DELETE FROM checkout_contacts WHERE (tenant_id, checkout_id) IN (
+        SELECT tenant_id, checkout_id FROM checkout_contacts k
+        WHERE updated_at < clock_timestamp() - interval '{CONTACT_DAYS} days' AND NOT EXISTS (
+            SELECT FROM checkouts c WHERE c.tenant_id = k.tenant_id AND c.id = k.checkout_id AND c.status = 'held')
+        ORDER BY updated_at LIMIT %(batch)s
+    )
+"""
 # A session whose cart a checkout still holds waits for the next run.
 SESSIONS = """
     WITH over AS (
@@ -98,7 +110,8 @@ async def purge(admin_url: str, *, batch: int = BATCH) -> Purged:
         sessions, carts = await _delete_sessions(connection, batch)
         line_metadata = await _delete(connection, LINE_METADATA, batch)
         reconciliation = await _delete(connection, RUNS, batch) + await _delete(connection, FINDINGS, batch)
-    return Purged(refresh_tokens, logins, revocations, sessions, carts, line_metadata, reconciliation)
+        contacts = await _delete(connection, CONTACTS, batch)
+    return Purged(refresh_tokens, logins, revocations, sessions, carts, line_metadata, reconciliation, contacts)
 
 
 async def _delete(connection: psycopg.AsyncConnection[Any], sql: str, batch: int) -> int:

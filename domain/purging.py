@@ -18,3 +18,5 @@ class Purged:
     """Of requests that are long decided: their lines have it, or were never held."""
     reconciliation: int = 0
     """Runs of reconciliation, and findings that are resolved, of more than 400 days ago."""
+    contacts: int = 0
+    """Where buyers of checkouts could be written to, last set 90 days ago."""

@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -19,6 +19,7 @@ from psycopg.rows import DictRow, dict_row
 import db as db_package
 from db.audit_reading import AuditFilter
 from db.catalogue_admin import NewProduct, ProductChanges
+from db.contacts import Contact
 from db.database import Database, UnsafeConnection, _refuse_unsafe, app_conninfo
 from db.event_admin import EventChanges, NewEvent
 from db.inbox import EventState, StoredEvent, record_event
@@ -41,6 +42,7 @@ from db.zone_admin import NewZone, ZoneChanges
 from domain.adjacency import Place
 from domain.cart import CartStatus
 from domain.errors import Conflict, MissingTenant
+from domain.fulfilment import Step, StepRequest, StepStatus, TellRefund
 from domain.gateway import GatewayPayment, PaymentEvent, PaymentStatus
 from domain.ids import (
     CheckoutId,
@@ -99,6 +101,12 @@ VALUES: dict[Any, Any] = {
     NewProduct: NewProduct("x", 1),
     ProductChanges: ProductChanges(),
     Sequence[Line]: [Line(ProductId(1), 1)],
+    Contact: Contact(),
+    Step: Step.MAIL,
+    StepRequest: StepRequest(NOBODY, OrderId(CHECKOUT), Step.MAIL),
+    StepStatus: StepStatus.DONE,
+    TellRefund: TellRefund(NOBODY, GatewayName("sandbox"), PaymentId("p")),
+    date: NOW.date(),
     Sequence[ProductId]: [ProductId(1)],
     Sequence[ZoneId]: [ZoneId(1)],
     Sequence[SeatId]: [SeatId(1)],
@@ -178,11 +186,17 @@ MORE_ROWS = (
     "INSERT INTO order_documents (tenant_id, order_id, kind, content, pages) SELECT tenant_id, id, 'tickets', 'x', 1"
     " FROM orders WHERE tenant_id = %(tenant)s",
     "INSERT INTO refund_notices (tenant_id, gateway, payment_id) VALUES (%(tenant)s, 'g', 'p')",
-    "INSERT INTO daily_sales (tenant_id, day, currency, orders, units, revenue)"
-    " VALUES (%(tenant)s, '2026-01-01', 'COP', 1, 1, 1)",
+    "WITH counted AS (UPDATE orders SET counted_at = clock_timestamp() WHERE tenant_id = %(tenant)s RETURNING *)"
+    " INSERT INTO daily_sales (tenant_id, day, currency, orders, units, revenue)"
+    " SELECT tenant_id, (created_at AT TIME ZONE 'UTC')::date, currency, 1, 1, total FROM counted",
     "INSERT INTO daily_item_sales (tenant_id, day, currency, kind, item_id, units, revenue)"
     " VALUES (%(tenant)s, '2026-01-01', 'COP', 'product', 1, 1, 1)",
     "INSERT INTO revocations (tenant_id, id, reason, expires_at) VALUES (%(tenant)s, 'jti', 'test', now())",
+    "INSERT INTO tax_rates (tenant_id, tax_class, valid_from, starts_at, rate_basis_points, included)"
+    " VALUES (%(tenant)s, 'IVA', now(), now(), 1900, true)",
+    "INSERT INTO fiscal_series (tenant_id, name, prefix) VALUES (%(tenant)s, 's', 'S-')",
+    "INSERT INTO fiscal_ranges (tenant_id, series, first_number, last_number, valid_from, valid_until, starts_at,"
+    " ends_at, authorisation) VALUES (%(tenant)s, 's', 1, 9, now(), now(), now(), now() + interval '1 day', 'a')",
 )
 """A row for each table that the functions above do not fill."""
 DELETABLE = {"carts", "cart_lines", "products", "tenant_secrets"}
