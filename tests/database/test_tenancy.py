@@ -199,7 +199,7 @@ MORE_ROWS = (
     " ends_at, authorisation) VALUES (%(tenant)s, 's', 1, 9, now(), now(), now(), now() + interval '1 day', 'a')",
 )
 """A row for each table that the functions above do not fill."""
-DELETABLE = {"carts", "cart_lines", "products", "tenant_secrets"}
+DELETABLE = {"carts", "cart_lines", "products", "tax_rates", "tenant_secrets"}
 """What the application may delete; of everything else, only the admin role's purge."""
 
 
