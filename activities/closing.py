@@ -76,8 +76,10 @@ class Closing:
         except GatewayRefused:
             await close_start(self._db, ref, start.request_id)
             raise
+        # A capture is not noted here either, see `end`.
+        status = PaymentStatus.CREATED if made.status is PaymentStatus.CAPTURED else made.status
         payment = GatewayPayment(
-            start.gateway, made.payment_id, ref.checkout_id, made.status, start.amount, start.currency, 0, ref.tenant
+            start.gateway, made.payment_id, ref.checkout_id, status, start.amount, start.currency, 0, ref.tenant
         )
         return made, await finish_start(self._db, ref, start.request_id, payment)
 
