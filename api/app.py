@@ -45,6 +45,7 @@ from api.routes import (
     ops_fulfilment,
     ops_orders,
     ops_payments,
+    ops_reconciliation,
     ops_webhooks,
     orders,
     payments,
@@ -102,6 +103,7 @@ def create_app(settings: Settings | None = None, *, client: Client | None = None
         ops_orders,
         ops_fulfilment,
         ops_payments,
+        ops_reconciliation,
         ops_webhooks,
         health,
     ):

@@ -54,7 +54,7 @@ async def accept_finding(db: Database, tenant: TenantId, actor: Actor, finding: 
     async def work(transaction: Transaction) -> Finding:
         [rows] = await transaction.read((sql.LOCK_FINDING, values))
         if not rows:
-            raise NotFound("There is no such finding.")
+            raise NotFound
         found = _finding(rows[0])
         if found.resolved_at is not None:
             await transaction.commit()

@@ -38,6 +38,9 @@ def reconcile(
             metavar="24h|ISO", help="Payments made since: 90m, 24h, 7d, or a time. Default: where the last run ended."
         ),
     ] = None,
+    grace: Annotated[
+        int, typer.Option(metavar="MINUTES", help="What changed so recently is left for the next run.", min=0, max=1440)
+    ] = 10,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing, begin no repair.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     tenant: TenantOption = None,
@@ -45,7 +48,7 @@ def reconcile(
     """Hold a gateway's list of payments against ours now, as the hourly schedule does. Exit 3: something is flagged."""
     from local.commands import reconciliation_report as report
 
-    done = asyncio.run(_run(tenant, gateway, _since(since), dry=dry_run))
+    done = asyncio.run(_run(tenant, gateway, _since(since), timedelta(minutes=grace), dry=dry_run))
     if as_json:
         typer.echo(json.dumps([report.as_json(ledger, one, dry=dry_run) for ledger, one in done], indent=2))
     else:
@@ -81,6 +84,8 @@ def accept(
 ) -> None:
     """Say that a finding may stay as it is: it is shown again only when its figures change. Audited."""
     from db.reconciliation_findings import accept_finding
+    from domain.errors import NotFound
+    from local.errors import LocalError
 
     if not _ID.fullmatch(finding):
         raise typer.BadParameter("FINDING is the id of a finding, in lower case")
@@ -89,7 +94,10 @@ def accept(
 
     async def run() -> Finding:
         async with tenant_database(joined_settings(), tenant) as (db, owner):
-            return await accept_finding(db, owner, actor(), finding, note.strip())
+            try:
+                return await accept_finding(db, owner, actor(), finding, note.strip())
+            except NotFound:
+                raise LocalError("there is no such finding") from None
 
     done = asyncio.run(run())
     by = f" by {done.resolved_by}" if done.resolved_by else ""
@@ -97,12 +105,12 @@ def accept(
 
 
 async def _run(
-    tenant: str | None, gateway: str | None, since: datetime | None, *, dry: bool
+    tenant: str | None, gateway: str | None, since: datetime | None, grace: timedelta, *, dry: bool
 ) -> list[tuple[LedgerRef, Reconciliation]]:
     from domain.reconciliation_messages import LedgerRef
     from local.errors import LocalError
 
-    async with _reconciler(tenant) as (db, owner, reconciler):
+    async with _reconciler(tenant, grace) as (db, owner, reconciler):
         names = reconciler.gateways
         if gateway is not None and gateway not in names:
             raise LocalError(f"{gateway!r} has no ledger to compare; there is {', '.join(names)}")
@@ -130,7 +138,7 @@ async def _one(
 
 
 @asynccontextmanager
-async def _reconciler(tenant: str | None) -> AsyncIterator[tuple[Database, TenantId, Reconciler]]:
+async def _reconciler(tenant: str | None, grace: timedelta) -> AsyncIterator[tuple[Database, TenantId, Reconciler]]:
     """Wired as the worker has it. Of a Temporal that is down, a repair tells."""
     import httpx
 
@@ -145,7 +153,7 @@ async def _reconciler(tenant: str | None) -> AsyncIterator[tuple[Database, Tenan
         secrets = TenantSecrets(db, KeyRing.parse(settings.secret_keys.get_secret_value()))
         gateways = gateways_from(settings.gateways, http, secrets)
         client = await temporal.connect(f"127.0.0.1:{settings.temporal_port}", lazy=True)
-        yield db, owner, reconciler_from(db, client, settings.task_queue, gateways)
+        yield db, owner, reconciler_from(db, client, settings.task_queue, gateways, grace=grace)
 
 
 def _since(text: str | None) -> datetime | None:

@@ -113,6 +113,7 @@ def missing_ids() -> dict[str, Any]:
         "payment_id": "nowhere",
         "gateway": "nowhere",
         "payment_event_id": "nowhere",
+        "finding_id": "nowhere",
         "step": "mail",
     }
     return {"checkout_id": str(uuid.uuid4()), "order_id": str(uuid.uuid4()), **texts, **numbers}
@@ -142,6 +143,19 @@ async def a_secret(system: System) -> None:
     body = {"secret": GATEWAY_SECRET}
     answer = await system.http.put(f"/v1/admin/tenant/secrets/{SECRET_NAME}", json=body, headers=headers)
     assert answer.status_code == 204, answer.text
+
+
+FINDING = "00000000-0000-4000-8000-00000000f1d1"
+
+
+async def a_finding(system: System) -> None:
+    """Of reconciliation, at the owner's tenant: open."""
+    await system.admin.execute(
+        "INSERT INTO reconciliation_findings (tenant_id, id, gateway, payment_id, kind, detail)"
+        " VALUES (%s, %s, 'sandbox', 'p', 'payment_unknown', %s)"
+        " ON CONFLICT (tenant_id, id) DO UPDATE SET resolved_at = NULL, resolution = NULL",
+        (DEMO, FINDING, '{"gateway": null, "ours": {"outcome": null}}'),
+    )
 
 
 OPEN = {"login", "refreshToken", "openSession", "receiveWebhook", "healthz", "readyz"}
@@ -211,6 +225,10 @@ VISITS: dict[str, Visit] = {
     "getWebhookEvent": Visit(ADMINISTRATION),
     "replayWebhookEvent": Visit(ADMINISTRATION),
     "replayWebhookEvents": Visit(ADMINISTRATION, body=lambda _: {"state": "received", "older_than_seconds": 600}),
+    "readReconciliation": Visit(ADMINISTRATION, effect=False),
+    "resolveFinding": Visit(
+        ADMINISTRATION, ids=lambda _: {"finding_id": FINDING}, body=lambda _: {"note": "as it is"}, before=a_finding
+    ),
     "listPayments": Visit(ADMINISTRATION),
     "getPayment": Visit(ADMINISTRATION, ids=lambda world: {"payment_id": world.payment}),
     "refundOrder": Visit(ADMINISTRATION, body=lambda _: {"amount": 1, "reason": "A test"}),
