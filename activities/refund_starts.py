@@ -22,6 +22,7 @@ from domain.naming import REFUND_ORDER, REFUND_SIGNAL, order_refunds_workflow_id
 from domain.refund_messages import OrderRefunds
 
 _RPC_TIMEOUT = timedelta(seconds=3)
+_TASK_TIMEOUT = timedelta(seconds=4)
 _UNREACHABLE = (RPCError, RuntimeError, TimeoutError)
 """How a Temporal that is down shows (RuntimeError: a lazy client that cannot connect)."""
 
@@ -42,6 +43,7 @@ async def start_order_refunds(client: Client, task_queue: str, tenant: TenantId,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 start_signal=REFUND_SIGNAL,
                 static_summary=f"Refunds of order {order}",
+                task_timeout=_TASK_TIMEOUT,
                 search_attributes=TypedSearchAttributes([SearchAttributePair(key, tenant)]),
                 priority=Priority(fairness_key=tenant),
                 rpc_timeout=_RPC_TIMEOUT,

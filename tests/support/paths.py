@@ -8,13 +8,15 @@ from typing import Any
 
 from temporalio.client import WorkflowHandle
 
+from db.order_refunds import decide_order_refund
 from domain.gateway import PaymentStatus
 from domain.messages import Line
-from domain.naming import CONSISTENCY_CHECK, PURGE_TOKENS
+from domain.naming import CONSISTENCY_CHECK, PURGE_TOKENS, order_refunds_workflow_id
 from domain.payment_messages import LatePayment
 from tests.support import faults
 from tests.support.checkouts import a_start
 from tests.support.lines import line_ids
+from tests.support.sales import OPERATOR, a_refund
 from tests.support.till import TASK_QUEUE, Held, Till
 from tests.support.waiting import eventually
 
@@ -213,6 +215,20 @@ async def late_payment_that_the_gateway_is_asked_about(till: Till) -> Run:
     )
     await till.late_result(capture)
     return till.late_handle(capture)
+
+
+@path
+async def order_refunded_in_parts(till: Till) -> Run:
+    held = await till.start()
+    await till.pay(held)
+    order = (await till.result(held)).order_id
+    assert order is not None
+    for amount in (300, 700):
+        await decide_order_refund(till.db, till.tenant, OPERATOR, a_refund(till.tenant, order, amount))
+    await till.delivery.start_order_refunds(till.tenant, order)
+    run = till.client.get_workflow_handle(order_refunds_workflow_id(till.tenant, order))
+    await run.result()
+    return run
 
 
 @path
