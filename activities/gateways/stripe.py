@@ -19,13 +19,13 @@ from activities.gateways.secrets import Secrets
 from activities.gateways.stripe_account import StripeAccount, read
 from activities.gateways.stripe_api import REUSED_KEY, StripeApi, checked_key, is_live
 from activities.gateways.stripe_events import told
-from activities.gateways.stripe_reading import NAME
 from activities.gateways.stripe_signatures import secrets_from, verify
 from domain.errors import GatewayNotConfigured, GatewayRefused, GatewayUnavailable
 from domain.gateway import GatewayPayment, PaymentEvent, PaymentToStart, RefundResult, StartedPayment
 from domain.ids import PaymentId, TenantId
 from domain.tenant_secrets import gateway_secret
 
+NAME = reading.NAME
 _URL = re.compile(r"https?://[!-~]{1,1990}")
 Json = Mapping[str, Any]
 

@@ -15,6 +15,7 @@ from activities.gateways.options import GatewayOptions
 from activities.gateways.registry import gateways_from
 from activities.gateways.sandbox import SANDBOX, SandboxGateway
 from activities.gateways.standard import NAME as STANDARD
+from activities.gateways.stripe import NAME as STRIPE
 from domain.errors import GatewayRefused, GatewayUnavailable
 from domain.ids import PaymentId, TenantId
 from tests.unit.test_standard_webhooks import NEW, OLD
@@ -181,7 +182,7 @@ async def test_an_answer_that_trickles_is_given_up(monkeypatch: pytest.MonkeyPat
 
 def test_the_registry_takes_several_secrets_while_one_is_replaced() -> None:
     found = gateways_from(GatewayOptions("http://gateway.invalid", f"{OLD} {NEW}"), httpx.AsyncClient())
-    assert list(found) == [SANDBOX, STANDARD]
+    assert list(found) == [SANDBOX, STANDARD, STRIPE]
     with pytest.raises(ValueError, match="whsec_"):
         gateways_from(GatewayOptions("http://gateway.invalid", f"{OLD} oh-no"), httpx.AsyncClient())
     with pytest.raises(ValueError, match="at least one"):
