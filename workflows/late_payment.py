@@ -47,7 +47,7 @@ class LatePaymentWorkflow:
 
         One that the buyer has begun to pay is asked about for days, with growing pauses; a webhook ends the wait.
         """
-        pause, until = policies.FIRST_PAUSE, workflow.now() + policies.WAITS_FOR_CAPTURE
+        pause, until = policies.FIRST_PAUSE, payment.received_at + policies.WAITS_FOR_CAPTURE
         while True:
             status, capture = await self._ask_gateway(payment)
             on_its_way = status == PaymentStatus.PROCESSING and workflow.patched(WAITS)

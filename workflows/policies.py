@@ -46,8 +46,8 @@ UNTIL_IT_SPEAKS = Patience(
 
 WAITS_FOR_CAPTURE = timedelta(hours=72)
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
-"""How long a late payment that is still on its way is waited for, and the pauses between two questions, which double.
-A webhook ends them."""
+"""How long a late payment that is still on its way is waited for since we heard of it, and the pauses between two
+questions, which double. A webhook ends them."""
 
 UNTIL_IT_PAYS = Patience(
     timedelta(seconds=15), RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(hours=1))
