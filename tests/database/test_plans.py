@@ -11,18 +11,31 @@ from db.checkouts import known_capture, read_checkout
 from db.database import Database
 from db.events import list_seats
 from db.extend import extend
-from db.inbox import mark_delivered, record_event, unsettled_events
+from db.inbox import (
+    EventState,
+    StoredEvent,
+    events_waiting_for,
+    mark_delivered,
+    mark_unmatched,
+    record_event,
+    unsettled_events,
+)
+from db.inbox_reading import EventFilter, event_with_body, list_events
 from db.line_metadata import remember_metadata
 from db.lines import change_lines
 from db.lines_look import look_before_change
 from db.overdue import overdue_anywhere, overdue_on, overdue_on_cart
 from db.refunds import refunds_owed
+from db.replay import take_batch
 from db.reserve import reserve
 from db.settle import settle
 from db.start_look import look_before_start
+from db.started import read_started
+from db.unmatched import LooseMoney, alert_unmatched, refund_unmatched, waited_out
 from domain.checkout import CheckoutStatus
-from domain.ids import BuyerKey, LineId, ProductId, SeatId, TenantId, ZoneId
+from domain.ids import Actor, BuyerKey, LineId, ProductId, SeatId, TenantId, ZoneId
 from domain.messages import ExtendRequest, Line, LinesOutcome, StartCheckout
+from domain.payment_decision import RefundReason
 from tests.support import shop
 from tests.support.checkouts import Rows, a_capture, a_start, an_event, cancel, confirm, expire, opened
 from tests.support.lines import adding, removing
@@ -125,6 +138,29 @@ async def use_everything(db: Database) -> None:
         await read_checkout(db, BIG, paid.checkout_id, buyer=None)
         await refunds_owed(db, BIG, older_than_seconds=0)
         await unsettled_events(db, BIG, older_than_seconds=0)
+        await use_the_inbox(db, event)
+
+
+async def use_the_inbox(db: Database, event: StoredEvent) -> None:
+    """What a start, the consistency check and operators look up in it."""
+    assert event.checkout_id is not None
+    await read_started(db, BIG, event.checkout_id, buyer=None)
+    await events_waiting_for(db, BIG, event.checkout_id)
+    await mark_unmatched(db, BIG, event, "unmatched")
+    await alert_unmatched(db, BIG, older_than_seconds=0)
+    await waited_out(db, BIG, older_than_seconds=0)
+    await refund_unmatched(db, BIG, LooseMoney.of(event), RefundReason.UNMATCHED)
+    await take_batch(db, BIG, Actor("cli:x"), EventState.RECEIVED, 0, 100)
+    page = await list_events(db, BIG, EventFilter(), limit=50)
+    assert len(page) == 50
+    for wanted in (
+        EventFilter(state=EventState.RECEIVED),
+        EventFilter(checkout=event.checkout_id),
+        EventFilter(payment=event.payment_id),
+        EventFilter(gateway=event.gateway),
+    ):
+        await list_events(db, BIG, wanted, limit=50, before=page[-1].place)
+    assert await event_with_body(db, BIG, event.gateway, event.event_id) is not None
 
 
 async def use_lines(db: Database, held: StartCheckout) -> None:
