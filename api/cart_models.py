@@ -135,4 +135,5 @@ class CartOut(_Cart):
     lines: list[CartLineOut]
     subtotal: Minor = Field(description="Sum of list prices.", examples=[6000])
     discount: Minor = Field(description="What offers take off.", examples=[500])
-    total: Minor = Field(description="`subtotal` - `discount`.", examples=[5500])
+    tax: Minor = Field(description="What prices do not include.", examples=[0])
+    total: Minor = Field(description="`subtotal` - `discount` + `tax`.", examples=[5500])

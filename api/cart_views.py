@@ -29,7 +29,7 @@ def cart_response(view: CartView, status: int = 200, *, ids_only: bool = False) 
         products, sums = view.products, view.totals
         body["currency"] = view.currency
         body["lines"] = [_line(products[each], quantity) for each, quantity in view.lines.items()]
-        body |= {"subtotal": sums.subtotal, "discount": sums.discount, "total": sums.total}
+        body |= {"subtotal": sums.subtotal, "discount": sums.discount, "tax": sums.tax, "total": sums.total}
     return Response(to_json(body), status, NO_STORE, "application/json")
 
 

@@ -1,15 +1,18 @@
 """What lines ask for, found in the catalogue: stock item, price, and why it cannot be sold.
 
 One shape for products, seats and zones: position, product_id, zone_id, seat_id, quantity, stock_item_id, name,
-list_price, unit_price, fault (NULL, or `gone`, `unavailable`, `no_price`, `numbered`). Most checkouts are of products
-only, and do not look into the other tables.
+list_price, unit_price, fault (NULL, or `gone`, `unavailable`, `no_price`, `numbered`), and the tax on it by the rate of
+now: tax_class (NULL: none), tax_rate_basis_points, tax_included, tax. Most checkouts are of products only, and do not
+look into the other tables.
 """
+
+from db.tax_sql import with_tax
 
 _OF_PRODUCTS = """
         SELECT a.position, a.product_id, NULL::bigint AS zone_id, NULL::bigint AS seat_id, a.quantity, p.stock_item_id,
                p.name, p.price AS list_price, coalesce(p.offer_price, p.price) AS unit_price,
                CASE WHEN p.id IS NULL THEN 'gone' WHEN NOT p.available THEN 'unavailable'
-                    WHEN p.price <= 0 THEN 'no_price' END AS fault
+                    WHEN p.price <= 0 THEN 'no_price' END AS fault, p.tax_class AS taxed_as
         FROM {lines}
         LEFT JOIN products p ON p.tenant_id = %(tenant)s AND p.id = a.product_id"""
 
@@ -26,7 +29,8 @@ _OF_ANYTHING = """
                CASE WHEN coalesce(p.id, z.id) IS NULL THEN 'gone'
                     WHEN NOT coalesce(p.available, z.available AND e.available) THEN 'unavailable'
                     WHEN coalesce(p.price, z.price) <= 0 THEN 'no_price'
-                    WHEN z.kind = 'numbered' AND st.id IS NULL THEN 'numbered' END AS fault
+                    WHEN z.kind = 'numbered' AND st.id IS NULL THEN 'numbered' END AS fault,
+               CASE WHEN p.id IS NULL THEN z.tax_class ELSE p.tax_class END AS taxed_as
         FROM {lines}
         LEFT JOIN products p ON p.tenant_id = %(tenant)s AND p.id = a.product_id
         LEFT JOIN seats st ON st.tenant_id = %(tenant)s AND st.id = a.seat_id
@@ -42,4 +46,4 @@ ANYTHING = """unnest(%(products)s::bigint[], %(zones)s::bigint[], %(seats)s::big
 
 def asked_statement(lines: str, *, anything: bool = False) -> str:
     """The SELECT that resolves `lines`: a FROM item `a` with product_id, quantity, position (and zone_id, seat_id)."""
-    return (_OF_ANYTHING if anything else _OF_PRODUCTS).replace("{lines}", lines)
+    return with_tax(_OF_ANYTHING if anything else _OF_PRODUCTS).replace("{lines}", lines)

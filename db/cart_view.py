@@ -8,7 +8,7 @@ from datetime import datetime
 from psycopg.rows import DictRow
 
 from db.database import Rows
-from domain.cart import CartStatus, Notice, ProductNow, Products, Quantities, Totals, as_held, totals
+from domain.cart import CartStatus, HeldPrice, Notice, ProductNow, Products, Quantities, Totals, as_held, totals
 from domain.errors import NotFound
 from domain.ids import CartId, CheckoutId, ProductId
 
@@ -63,4 +63,4 @@ def view_of(rows: Rows) -> CartView:
 
 
 def _as_held(row: DictRow, lines: Quantities, products: Products) -> Products:
-    return as_held(lines, products, {product: (listed, unit) for product, listed, unit in row["held"] or ()})
+    return as_held(lines, products, {product: HeldPrice(*fixed) for product, *fixed in row["held"] or ()})

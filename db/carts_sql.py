@@ -1,5 +1,7 @@
 """The statements of `db/carts.py`."""
 
+from db.tax_sql import rate_of
+
 # Of an anonymous owner first: a login may be taking the session over, and what was written to its cart after that would
 # be seen by nobody.
 LOCK_SESSION = """
@@ -12,7 +14,7 @@ LOCK = "SELECT 1 FROM carts WHERE tenant_id = %(tenant)s AND owner_key = %(owner
 # One row, whatever the cart has. Each line with its product as it is now, then the products that are asked for beside
 # the lines, without a quantity. Free units count overdue holds in, as a reserve would free them first. Sub-selects, not
 # joins: only they are sure to be looked up by their whole keys, also by a plan that was made while a table was empty.
-READ = """
+READ = f"""
     SELECT t.currency, c.id::text AS id, c.status, c.checkout_id::text AS checkout_id, c.updated_at,
            coalesce((SELECT h.expires_at <= clock_timestamp() FROM checkouts h
                      WHERE h.tenant_id = c.tenant_id AND h.id = c.checkout_id AND h.status = 'held'), false) AS overdue,
@@ -22,7 +24,8 @@ READ = """
                        s.total - s.reserved - s.sold + CASE WHEN s.reserved = 0 THEN 0 ELSE (
                            SELECT coalesce(sum(o.quantity), 0) FROM checkout_lines o
                            WHERE o.tenant_id = s.tenant_id AND o.stock_item_id = s.id AND o.status = 'held'
-                             AND o.expires_at <= clock_timestamp()) END
+                             AND o.expires_at <= clock_timestamp()) END,
+                       coalesce(rate.rate_basis_points, 0), coalesce(rate.included, false)
                    ) ORDER BY w.added_at, w.product_id)
             FROM (
                 SELECT l.product_id, l.quantity, l.added_at FROM cart_lines l
@@ -31,9 +34,11 @@ READ = """
                 SELECT a.product_id, NULL, NULL FROM unnest(%(asked)s::bigint[]) AS a (product_id)
             ) w
             LEFT JOIN products p ON p.tenant_id = t.id AND p.id = w.product_id
-            LEFT JOIN stock_items s ON s.tenant_id = p.tenant_id AND s.id = p.stock_item_id) AS lines,
+            LEFT JOIN stock_items s ON s.tenant_id = p.tenant_id AND s.id = p.stock_item_id
+            LEFT JOIN LATERAL {rate_of("p.tax_class")} rate ON true) AS lines,
            CASE WHEN c.status = 'processing' THEN (
-               SELECT json_agg(json_build_array(l.product_id, l.list_price, l.unit_price))
+               SELECT json_agg(json_build_array(l.product_id, l.list_price, l.unit_price, l.tax_rate_basis_points,
+                                                l.tax_included))
                FROM checkout_lines l
                WHERE l.tenant_id = c.tenant_id AND l.status = 'held' AND l.checkout_id = ANY (ARRAY(
                    SELECT k.id FROM checkouts k

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -129,9 +129,12 @@ class Attempt:
             "units": [row["quantity"] for row in rows],
             "list_prices": [row["list_price"] for row in rows],
             "unit_prices": [row["unit_price"] for row in rows],
+            "tax_classes": [row["tax_class"] for row in rows],
+            "tax_rates": [row["tax_rate_basis_points"] for row in rows],
+            "taxes_included": [row["tax_included"] for row in rows],
+            "taxes": [row["tax"] for row in rows],
             "origins": [each.origin for each in seen.asked],
-            "subtotal": sum(row["list_price"] * row["quantity"] for row in rows),
-            "total": sum(row["unit_price"] * row["quantity"] for row in rows),
+            **_costs(rows),
         }
 
     async def _remove(self, transaction: Transaction, seen: Seen) -> Changed:
@@ -141,6 +144,7 @@ class Attempt:
             cancel = SettleRequest(self.request.ref, Wanted.CANCEL)
             return Changed(LinesOutcome.DONE, await settle_within(transaction, cancel, self._note(seen)))
         [line] = seen.found
+        costs = {name: -amount for name, amount in _costs([line]).items()}
         removed = {
             **self._keys,
             "now": seen.look["now"],
@@ -148,8 +152,7 @@ class Attempt:
             "lines": -1,
             "items": [line["stock_item_id"]],
             "units": [-line["quantity"]],
-            "subtotal": -line["list_price"] * line["quantity"],
-            "total": -line["unit_price"] * line["quantity"],
+            **costs,
         }
         writes = [(sql, removed) for sql in (COUNT, TAKE_UNITS, TAKE_OUT, CHANGE_CHECKOUT, GIVE_UP)]
         await transaction.commit(*writes, self._note(seen))
@@ -189,3 +192,12 @@ class Attempt:
             "fingerprint": request.fingerprint,
             "remove": request.remove,
         }
+
+
+def _costs(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """What lines cost: `subtotal` at list prices, `total` at those of now, `tax` on top of it."""
+    return {
+        "subtotal": sum(row["list_price"] * row["quantity"] for row in rows),
+        "total": sum(row["unit_price"] * row["quantity"] for row in rows),
+        "tax": sum(row["tax"] for row in rows if not row["tax_included"]),
+    }

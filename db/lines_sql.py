@@ -33,7 +33,7 @@ LOCK_ASKED = f"""
 """
 
 LINE = """
-    SELECT id, stock_item_id, quantity, list_price, unit_price FROM checkout_lines
+    SELECT id, stock_item_id, quantity, list_price, unit_price, tax, tax_included FROM checkout_lines
     WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND id = %(remove)s AND status = 'held'
 """
 
@@ -95,16 +95,20 @@ TAKE_UNITS = """
 # What came with a line stands by its place in the request.
 ADD_LINES = """
     INSERT INTO checkout_lines (tenant_id, checkout_id, position, stock_item_id, product_id, zone_id, seat_id, quantity,
-                                list_price, unit_price, locked_at, expires_at, metadata)
+                                list_price, unit_price, tax_class, tax_rate_basis_points, tax_included, tax,
+                                locked_at, expires_at, metadata)
     SELECT %(tenant)s, %(checkout)s, %(last_position)s + a.position, a.item, a.product_id, a.zone_id, a.seat_id,
-           a.quantity, a.list_price, a.unit_price, %(now)s, %(new_end)s, (
+           a.quantity, a.list_price, a.unit_price, a.tax_class, a.tax_rate, a.tax_included, a.tax,
+           %(now)s, %(new_end)s, (
                SELECT metadata FROM line_metadata
                WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND fingerprint = %(fingerprint)s
            ) -> a.origin::text
     FROM unnest(%(items)s::bigint[], %(products)s::bigint[], %(zones)s::bigint[], %(seats)s::bigint[],
-                %(units)s::integer[], %(list_prices)s::bigint[], %(unit_prices)s::bigint[], %(origins)s::integer[])
+                %(units)s::integer[], %(list_prices)s::bigint[], %(unit_prices)s::bigint[], %(tax_classes)s::text[],
+                %(tax_rates)s::integer[], %(taxes_included)s::boolean[], %(taxes)s::bigint[], %(origins)s::integer[])
         WITH ORDINALITY
-        AS a (item, product_id, zone_id, seat_id, quantity, list_price, unit_price, origin, position)
+        AS a (item, product_id, zone_id, seat_id, quantity, list_price, unit_price, tax_class, tax_rate, tax_included,
+              tax, origin, position)
     ORDER BY a.position
 """
 
@@ -115,7 +119,7 @@ TAKE_OUT = """
 
 CHANGE_CHECKOUT = """
     UPDATE checkouts SET expires_at = %(new_end)s, subtotal = subtotal + %(subtotal)s,
-        discount = discount + %(subtotal)s - %(total)s, total = total + %(total)s
+        discount = discount + %(subtotal)s - %(total)s, tax = tax + %(tax)s, total = total + %(total)s + %(tax)s
     WHERE tenant_id = %(tenant)s AND id = %(checkout)s
 """
 

@@ -5,6 +5,7 @@ Lines come from the start itself, or from the buyer's cart as it is once its row
 
 from db.asked_sql import ANYTHING, PRODUCTS, asked_statement
 from db.limits_sql import COUNT, hit_statement, refusal, subjects_of
+from db.tax_sql import TAX_COLUMNS
 
 # An anonymous buyer who logs in keeps what the session holds. The session's row, locked, says whose it is now, so that
 # a start on its way at that moment is not left behind with the session. The tenant's row is locked as the foreign key
@@ -119,16 +120,16 @@ _RESERVE = """
         SELECT bool_and(fits) AS fits, clock_timestamp() AS at,
                coalesce(sum(list_price * quantity), 0)::bigint AS subtotal,
                coalesce(sum((list_price - unit_price) * quantity), 0)::bigint AS discount,
-               coalesce(sum(unit_price * quantity), 0)::bigint AS total,
-               %(expected_total)s::bigint IS NOT NULL
-                   AND sum(unit_price * quantity) IS DISTINCT FROM %(expected_total)s::bigint AS price_changed
+               coalesce(sum(CASE WHEN tax_included THEN 0 ELSE tax END), 0)::bigint AS tax,
+               coalesce(sum(unit_price * quantity + CASE WHEN tax_included THEN 0 ELSE tax END), 0)::bigint AS total
         FROM judged HAVING count(*) > 0
     ), size AS MATERIALIZED (
         SELECT count(*)::integer AS lines FROM judged
     ), hit AS MATERIALIZED (
         SELECT limits.* FROM mine, size, verdict CROSS JOIN LATERAL ({hit}) limits
     ), decision AS MATERIALIZED (
-        SELECT verdict.*, fits AND NOT price_changed AND NOT EXISTS (SELECT FROM hit) AS held,
+        SELECT verdict.*, fits AND coalesce(verdict.total = %(expected_total)s::bigint, true)
+                   AND NOT EXISTS (SELECT FROM hit) AS held,
                at + make_interval(secs => hold_seconds) AS ends
         FROM verdict CROSS JOIN mine
         WHERE %(final)s OR CASE
@@ -148,9 +149,9 @@ _RESERVE = """
         WHERE decision.held AND s.tenant_id = %(tenant)s AND s.id = judged.stock_item_id
     ), lines AS (
         INSERT INTO checkout_lines (tenant_id, checkout_id, position, stock_item_id, product_id, zone_id, seat_id,
-                                    quantity, list_price, unit_price, locked_at, expires_at, metadata)
+                                    quantity, list_price, unit_price, {tax}, locked_at, expires_at, metadata)
         SELECT %(tenant)s, %(checkout)s, position, stock_item_id, product_id, zone_id, seat_id,
-               quantity, list_price, unit_price, at, ends, (
+               quantity, list_price, unit_price, {of_line}, at, ends, (
                    SELECT metadata FROM line_metadata
                    WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND fingerprint = %(fingerprint)s
                ) -> coalesce((%(origins)s::integer[])[position], position)::text
@@ -158,7 +159,7 @@ _RESERVE = """
     ){claim}
     UPDATE checkouts c SET
         status = CASE WHEN held THEN 'held' ELSE 'refused' END,
-        subtotal = d.subtotal, discount = d.discount, total = d.total,
+        subtotal = d.subtotal, discount = d.discount, tax = d.tax, total = d.total,
         cart_id = CASE WHEN held THEN {cart_id} END,
         held_at = CASE WHEN held THEN at END,
         expires_at = CASE WHEN held THEN ends END,
@@ -212,6 +213,8 @@ def reserve_statement(
         "{hit}": hit_statement(owner="mine.owner", address="mine.address", lines="size.lines", at="verdict.at"),
         "{limit}": refusal(buyer="mine.buyer_key", address_key="mine.address_key", at="d.at"),
         "{count}": COUNT,
+        "{tax}": TAX_COLUMNS,
+        "{of_line}": ", ".join(f"judged.{column}" for column in TAX_COLUMNS.split(", ")),
     }
     statement = _RESERVE
     for name, sql in parts.items():

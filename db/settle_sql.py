@@ -138,11 +138,13 @@ CONFIRM_CHECKOUT = """
         FROM ended
     ), order_lines AS (
         INSERT INTO order_lines (tenant_id, order_id, position, stock_item_id, product_id, zone_id, seat_id, name,
-                                 quantity, list_price, unit_price, metadata)
+                                 quantity, list_price, unit_price, tax_class, tax_rate_basis_points, tax_included, tax,
+                                 metadata)
         SELECT l.tenant_id, %(order)s, row_number() OVER (ORDER BY l.position, l.id), l.stock_item_id, l.product_id,
                l.zone_id, l.seat_id,
                coalesce(p.name, concat_ws(', ', e.name, z.name, st.row_name || ' ' || st.number)),
-               l.quantity, l.list_price, l.unit_price, l.metadata
+               l.quantity, l.list_price, l.unit_price, l.tax_class, l.tax_rate_basis_points, l.tax_included, l.tax,
+               l.metadata
         FROM lines l
         LEFT JOIN products p ON p.tenant_id = l.tenant_id AND p.id = l.product_id
         LEFT JOIN seats st ON st.tenant_id = l.tenant_id AND st.id = l.seat_id

@@ -148,7 +148,7 @@ async def look_before_start(
         held_by=cart["checkout_id"],
         limit=limits[0]["refusal"] if limits else None,
         limits_addresses=tenants[0]["limits_addresses"],
-        total=sum((row["unit_price"] or 0) * row["quantity"] for row in asked),
+        total=sum(_cost(row) for row in asked),
         currency=tenants[0]["currency"],
         hold_seconds=tenants[0]["hold_seconds"],
         now=tenants[0]["now"],
@@ -163,6 +163,11 @@ def look_statement(lines: Sequence[Line]) -> str:
 def _line(row: DictRow) -> Line:
     zone = None if row["seat_id"] is not None else row["zone_id"]
     return Line(row["product_id"], row["quantity"], zone, row["seat_id"])
+
+
+def _cost(row: DictRow) -> int:
+    """With the tax that comes on top of it."""
+    return int((row["unit_price"] or 0) * row["quantity"] + (0 if row["tax_included"] else row["tax"]))
 
 
 def _is_short(row: DictRow) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from domain.checkout import MAX_LINES, MAX_QUANTITY
 from domain.errors import AlreadyInCart, CartRefused
 from domain.ids import ProductId
+from domain.tax import tax_on
 
 Quantities = Mapping[ProductId, int]
 """Units by product."""
@@ -25,7 +26,8 @@ class CartStatus(StrEnum):
 class ProductNow(NamedTuple):
     """A product as it is now. Amounts in minor units; `free`: units that can be reserved now.
 
-    `name` is None of a product that is gone and still shown, because a cart that is processing holds it.
+    `name` is None of a product that is gone and still shown, because a cart that is processing holds it. `tax_rate` in
+    basis points, 0 without a tax; `tax_included`: prices have it in them.
     """
 
     id: ProductId
@@ -35,6 +37,8 @@ class ProductNow(NamedTuple):
     available: bool
     one_per_cart: bool
     free: int
+    tax_rate: int = 0
+    tax_included: bool = False
 
     @property
     def unit_price(self) -> int:
@@ -95,11 +99,15 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """`subtotal` at list prices, `discount`: what offers take off; `total = subtotal - discount`. Minor units."""
+    """`subtotal` at list prices, `discount`: what offers take off, `tax`: what prices do not include.
+
+    `total = subtotal - discount + tax`. Minor units.
+    """
 
     subtotal: int
     discount: int
     total: int
+    tax: int = 0
 
 
 def judge(lines: Quantities, products: Products) -> Judged:
@@ -120,20 +128,34 @@ def judge(lines: Quantities, products: Products) -> Judged:
 def totals(lines: Quantities, products: Products) -> Totals:
     """The sums of these lines at the products' prices now. Every line's product must be there."""
     subtotal = sum(products[product_id].price * quantity for product_id, quantity in lines.items())
-    total = sum(products[product_id].unit_price * quantity for product_id, quantity in lines.items())
-    return Totals(subtotal, subtotal - total, total)
+    paid = [
+        (products[product_id], products[product_id].unit_price * quantity) for product_id, quantity in lines.items()
+    ]
+    net = sum(amount for _, amount in paid)
+    # Most shops have no taxes on top: those lines are not computed.
+    tax = sum(
+        tax_on(amount, product.tax_rate, included=False)
+        for product, amount in paid
+        if product.tax_rate and not product.tax_included
+    )
+    return Totals(subtotal, subtotal - net, net + tax, tax)
 
 
-def as_held(lines: Quantities, products: Products, held: Mapping[ProductId, tuple[int, int]]) -> Products:
-    """The products of a cart that is processing: nothing is missing, and what its hold holds has the prices held.
+class HeldPrice(NamedTuple):
+    """What a hold has fixed for a product."""
 
-    `held`: (list price, unit price) by product.
-    """
+    price: int
+    offer_price: int
+    tax_rate: int
+    tax_included: bool
+
+
+def as_held(lines: Quantities, products: Products, held: Mapping[ProductId, HeldPrice]) -> Products:
+    """The products of a cart that is processing: nothing is missing, and what its hold holds has the prices held."""
     shown = {}
     for product_id in lines:
         product = products.get(product_id) or ProductNow(product_id, None, 0, None, False, False, 0)
-        price, offer_price = held.get(product_id, (product.price, product.offer_price))
-        shown[product_id] = product._replace(price=price, offer_price=offer_price)
+        shown[product_id] = product._replace(**fixed._asdict()) if (fixed := held.get(product_id)) else product
     return shown
 
 
