@@ -9,16 +9,18 @@ import pytest
 
 from db.database import Database
 from db.extend import extend
+from db.inbox import record_event
 from db.lines import change_lines
 from db.lines_look import look_before_change
 from db.reserve import reserve
 from db.settle import settle
 from db.start_look import look_before_start
+from db.started import read_started
 from domain.checkout import CheckoutStatus
 from domain.ids import BuyerKey, ProductId, TenantId
 from domain.messages import ExtendRequest, Line
 from tests.support import shop
-from tests.support.checkouts import Rows, a_capture, a_start, cancel, confirm, expire, opened
+from tests.support.checkouts import Rows, a_capture, a_start, an_event, cancel, confirm, expire, opened
 from tests.support.lines import adding, line_ids, removing
 from tests.support.proxy import Wire, wire_to
 
@@ -128,6 +130,21 @@ async def test_a_change_of_lines_is_two_round_trips_however_many_lines(
     trips = {step: trips for step, (trips, _) in one.items()}
     assert trips == {"add": 2, "add again": 2, "take out": 2, "look": 1, "refuse": 7}
     assert await counts_of_changes(db, wire, rows, tenant, products[:30]) == one
+
+
+async def test_a_start_is_answered_in_one_round_trip_with_the_events_that_came_before_it(
+    db: Database, wire: Wire, tenant: TenantId, products: list[ProductId]
+) -> None:
+    start = a_start(tenant, {products[0]: 1})
+    for _ in range(3):
+        await record_event(db, tenant, an_event(a_capture(start.checkout_id, 1000)), b"")
+    await reserve(db, start)
+    for _ in range(3):  # The first times prepare the statements.
+        wire.forget()
+        view, early = await read_started(db, tenant, start.checkout_id, buyer=start.buyer)
+        assert view is not None
+        assert len(early) == 3
+    assert wire.round_trips == 1
 
 
 async def counts_from_cart(
