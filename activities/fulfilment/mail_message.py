@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -34,7 +35,7 @@ def message_of(
     message["From"] = Address(plain(envelope.shop, 80), user, domain)
     try:
         message["To"] = Address(addr_spec=envelope.recipient)
-    except (ValueError, IndexError):  # What its parser raises depends on where it stumbles.
+    except (MessageError, ValueError, IndexError):  # What its parser raises depends on where it stumbles.
         raise Never("bad_address") from None
     message["Subject"] = texts.subject
     message["Date"] = format_datetime(datetime.now(UTC))

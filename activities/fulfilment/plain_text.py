@@ -8,8 +8,9 @@ import unicodedata
 MAX_NAME = 160
 """Characters of a name in e-mails and on tickets."""
 _BLANKS = re.compile(r"\s+")
-_DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Overrides and isolates, by which a text can turn round what stands beside it."""
+_JOINERS = frozenset("\u200c\u200d")
+"""Of what has no shape of its own, all that stays: overrides of direction turn round what stands beside the text."""
+_DROPPED = frozenset({"Cf", "Cs", "Co", "Cn"})
 _MOST_MARKS = 2
 """On one letter. More of them pile up over the lines above."""
 _LOOKED_AT = 4_000
@@ -31,7 +32,6 @@ def _without_piles(text: str) -> list[str]:
     for one in text:
         kind = unicodedata.category(one)
         marks = marks + 1 if kind in {"Mn", "Me"} else 0
-        if one in _DIRECTIONS or kind in {"Cs", "Co", "Cn"} or marks > _MOST_MARKS:
-            continue
-        kept.append(one)
+        if marks <= _MOST_MARKS and (kind not in _DROPPED or one in _JOINERS):
+            kept.append(one)
     return kept
