@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from activities.delivery import Delivery
     from db.database import Database
     from domain.ids import Actor, TenantId
     from settings import Settings
@@ -66,3 +67,18 @@ async def tenant_database(settings: Settings, tenant: str | None) -> AsyncIterat
         raise LocalError(error.detail) from error
     finally:
         await db.close()
+
+
+@asynccontextmanager
+async def tenant_delivery(tenant: str | None) -> AsyncIterator[tuple[Database, TenantId, Delivery]]:
+    """The database and the tenant, as `tenant_database`, and what hands over to workflows.
+
+    Of a Temporal that is down, its methods tell (Unavailable).
+    """
+    from activities.delivery import Delivery
+    from api import temporal
+
+    settings = joined_settings()
+    async with tenant_database(settings, tenant) as (db, owner):
+        client = await temporal.connect(f"127.0.0.1:{settings.temporal_port}", lazy=True)
+        yield db, owner, Delivery(db, client, settings.task_queue)

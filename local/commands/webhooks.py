@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from local.commands.common import TenantOption, actor, joined_settings, tenant_database
+from local.commands.common import TenantOption, actor, joined_settings, tenant_database, tenant_delivery
 
 if TYPE_CHECKING:
-    from activities.delivery import Delivery, Handed
+    from activities.delivery import Handed
     from activities.replay import Replayed
-    from db.database import Database
     from db.inbox_reading import EventEntry
-    from domain.ids import TenantId
     from domain.money import Money
 
 app = typer.Typer(no_args_is_help=True, help="Payment events: list, show, replay.")
@@ -122,7 +119,7 @@ async def _replay_one(event: str, gateway: str, tenant: str | None) -> Handed:
     from local.errors import LocalError
 
     name, wanted = GatewayName(gateway), EventId(event)
-    async with _delivery(tenant) as (db, owner, delivery):
+    async with tenant_delivery(tenant) as (db, owner, delivery):
         if await event_with_body(db, owner, name, wanted) is None:
             raise LocalError(f"gateway {gateway!r} has sent no event of this id")
         return await replay_event(db, delivery, owner, actor(), name, wanted)
@@ -132,20 +129,8 @@ async def _replay_all(state: str, older_than: int, limit: int, tenant: str | Non
     from activities.replay import replay_events
     from db.inbox import EventState
 
-    async with _delivery(tenant) as (db, owner, delivery):
+    async with tenant_delivery(tenant) as (db, owner, delivery):
         return await replay_events(db, delivery, owner, actor(), EventState(state), older_than, limit=limit)
-
-
-@asynccontextmanager
-async def _delivery(tenant: str | None) -> AsyncIterator[tuple[Database, TenantId, Delivery]]:
-    """The database and what hands over. Of a Temporal that is down, `deliver` itself tells."""
-    from activities.delivery import Delivery
-    from api import temporal
-
-    settings = joined_settings()
-    async with tenant_database(settings, tenant) as (db, owner):
-        client = await temporal.connect(f"127.0.0.1:{settings.temporal_port}", lazy=True)
-        yield db, owner, Delivery(db, client, settings.task_queue)
 
 
 def _one_of(value: str, *wanted: str) -> str:
