@@ -38,6 +38,7 @@ from tests.support import shop
 from tests.support.api import api_settings, running_api, serving
 from tests.support.buyers import Buyer
 from tests.support.contract import Contract
+from tests.support.fulfilment import Pigeonhole, near_fulfilment
 from tests.support.gateway import SECRET, RunningGateway, running_gateway
 from worker import all_activities, make_worker
 
@@ -85,6 +86,8 @@ class System:
     worker: WorkerSwitch
     contract: Contract
     database: Database
+    mail: Pigeonhole
+    """Where e-mails go."""
     unmatched: set[str] = field(default_factory=set)
     """Payments that name no checkout of their tenant: they stay captured and undecided, which is right."""
     without_run: set[str] = field(default_factory=set)
@@ -167,14 +170,16 @@ async def running_system(
         activities = all_activities(
             database, database_url, client, settings.task_queue, gateways_from(settings.gateways, outgoing, secrets)
         )
-        worker = WorkerSwitch(client, settings.task_queue, activities)
+        mail = Pigeonhole()
+        fulfilment = await stack.enter_async_context(near_fulfilment(database, client, settings.task_queue, mail))
+        worker = WorkerSwitch(client, settings.task_queue, [*activities, *fulfilment])
         app = create_app(settings, client=client)
         http = await stack.enter_async_context(serving(app, port))
         contract = Contract(app.openapi())
         http.event_hooks = {"response": [contract.hook]}
         await worker.start()
         stack.push_async_callback(worker.stop)
-        system = System(http, sandbox, client, settings, admin, worker, contract, database)
+        system = System(http, sandbox, client, settings, admin, worker, contract, database, mail)
         yield system
         await system.end_well()
 

@@ -58,6 +58,7 @@ from domain.payment_messages import LatePaymentResult
 from tests.support import shop
 from tests.support.checkouts import SANDBOX, Rows, a_capture, a_start, an_event, opened
 from tests.support.faults import Faults
+from tests.support.fulfilment import NearRenderer, Pigeonhole, near_fulfilment
 from tests.support.waiting import eventually
 
 TASK_QUEUE = "tests"
@@ -179,6 +180,10 @@ class Till:
     delivery: Delivery
     repair: Repair
     engine: Engine
+    mail: Pigeonhole = field(default_factory=Pigeonhole)
+    """Where e-mails go."""
+    renderer: NearRenderer = field(default_factory=NearRenderer)
+    """What makes tickets."""
 
     async def start(self, start: StartCheckout | None = None, **changes: Any) -> Held:
         """Start a checkout of one unit, unless told otherwise, and wait for its reserve."""
@@ -281,8 +286,12 @@ async def a_till(
         catalogue = [await shop.make_product(admin, name, stock=100) for _ in range(products)]
         delivery = Delivery(db, client, TASK_QUEUE)
         activities = worker.all_activities(db, database_url, client, TASK_QUEUE, {SANDBOX: gateway})
-        async with worker.make_worker(client, TASK_QUEUE, activities):
+        mail, renderer = Pigeonhole(), NearRenderer()
+        async with (
+            near_fulfilment(db, client, TASK_QUEUE, mail, renderer) as fulfilment,
+            worker.make_worker(client, TASK_QUEUE, [*activities, *fulfilment]),
+        ):
             yield Till(
                 client, db, Rows(admin), admin, name, catalogue, gateway, faults, delivery,
-                Repair(db, database_url, delivery), Engine(client, TASK_QUEUE, b"k" * 32, FairPlaces(64)),
+                Repair(db, database_url, delivery), Engine(client, TASK_QUEUE, b"k" * 32, FairPlaces(64)), mail, renderer,
             )  # fmt: skip
