@@ -13,7 +13,9 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from db.audit import note
-from db.database import Database, Transaction
+from db.database import Database, Statement, Transaction
+from db.telling import LOCK_CHECKOUT_OF_ORDER, telling
+from domain.checkout_events import CheckoutEventKind
 from domain.errors import NotFound
 from domain.fulfilment import ALWAYS, Step, StepRequest, StepResult, StepStatus, told
 from domain.ids import Actor, OrderId, TenantId
@@ -55,6 +57,17 @@ _END = f"""
         last_error = CASE WHEN %(status)s = 'failed' THEN last_error END,
         updated_at = clock_timestamp(), ended_at = clock_timestamp()
     WHERE {_ONE} AND (status = 'pending' OR (status = 'failed' AND %(status)s = 'done'))
+"""
+# Of tickets that are there, the buyer is told once, whichever time they were made.
+_END_AND_TELL = f"""
+    WITH ended AS ({_END} RETURNING tenant_id, order_id, ended_at), news AS (
+        SELECT n.tenant_id, o.checkout_id, n.ended_at AS at, jsonb_build_object('order_id', o.id) AS data
+        FROM ended n JOIN orders o ON o.tenant_id = n.tenant_id AND o.id = n.order_id
+        WHERE NOT EXISTS (
+            SELECT FROM checkout_events e
+            WHERE e.tenant_id = %(tenant)s AND e.checkout_id = o.checkout_id AND e.kind = 'tickets_ready')
+    ), {telling("news", CheckoutEventKind.TICKETS_READY)}
+    SELECT count(*) FROM ended
 """
 _ERROR = f"""
     UPDATE fulfilment_steps SET last_error = %(error)s, updated_at = clock_timestamp()
@@ -100,10 +113,18 @@ async def begin_step(db: Database, request: StepRequest) -> StepRow:
 async def end_step(
     db: Database, request: StepRequest, status: StepStatus, reason: str = "", detail: Mapping[str, Any] | None = None
 ) -> StepRow:
-    """Write how it ended, unless it has ended before; the row as it is now. `detail`: ids and counts only."""
+    """Write how it ended, unless it has ended before; the row as it is now. `detail`: ids and counts only.
+
+    Raises NotFound for a step that was never begun.
+    """
     given = {"status": status.value, "reason": reason or None, "detail": Jsonb(detail or {})}
     values = {**_values(request), **given}
-    _, rows = await db.run(request.tenant, (_END, values), (_READ, _values(request)))
+    ending: list[Statement] = [(_END, values)]
+    if request.step is Step.PDF and status is StepStatus.DONE:
+        ending = [(LOCK_CHECKOUT_OF_ORDER, _values(request)), (_END_AND_TELL, values)]
+    *_, rows = await db.run(request.tenant, *ending, (_READ, _values(request)))
+    if not rows:
+        raise NotFound("There is no such step.")
     return _step(rows[0])
 
 

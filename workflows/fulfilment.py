@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
@@ -22,10 +21,9 @@ from domain.fulfilment import (
     StepStatus,
 )
 from domain.naming import FULFILMENT
-from workflows.fulfilment_policies import CLOSING, STEPS, Way
+from workflows import fulfilment_policies as policies
+from workflows.fulfilment_policies import Way
 
-MAIL_WAITS = timedelta(minutes=5)
-"""For the tickets. Then the confirmation goes without them, and they follow."""
 TRIED_LONG_ENOUGH = "tried_for_days"
 
 
@@ -56,7 +54,7 @@ class FulfilmentWorkflow:
         tickets = asyncio.create_task(self._do(Step.PDF))
         with contextlib.suppress(TimeoutError):
             await workflow.wait_condition(
-                tickets.done, timeout=MAIL_WAITS, timeout_summary="The e-mail goes without the tickets"
+                tickets.done, timeout=policies.MAIL_WAITS, timeout_summary="The e-mail goes without the tickets"
             )
         mail = await self._do(Step.MAIL)
         made = await tickets
@@ -65,7 +63,7 @@ class FulfilmentWorkflow:
 
     async def _do(self, step: Step) -> StepResult:
         """One step, for as long as it is sensible; it never fails the run."""
-        way = STEPS[step]
+        way = policies.STEPS[step]
         request = StepRequest(self._order.tenant, self._order.order_id, step, self._order.replay)
         self._steps[step] = StepStatus.PENDING
         self._details()
@@ -75,7 +73,7 @@ class FulfilmentWorkflow:
             if is_cancelled_exception(error):
                 raise
             gone = GiveUp(request, TRIED_LONG_ENOUGH)
-            result = await self._activity(CLOSING[names.GIVE_UP_STEP], gone, f"Give up: {way.summary}")
+            result = await self._activity(policies.CLOSING[names.GIVE_UP_STEP], gone, f"Give up: {way.summary}")
         self._steps[step] = result.status
         self._details()
         return result
@@ -93,7 +91,7 @@ class FulfilmentWorkflow:
         return result
 
     async def _close(self) -> None:
-        way = CLOSING[names.CLOSE_FULFILMENT]
+        way = policies.CLOSING[names.CLOSE_FULFILMENT]
         await workflow.execute_activity(
             way.activity,
             OrderRef(self._order.tenant, self._order.order_id),
