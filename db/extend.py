@@ -8,7 +8,9 @@ from typing import Any
 from psycopg.rows import DictRow
 
 from db.database import Database, Statement, Transaction
+from db.telling import tell
 from domain.checkout import CheckoutStatus, extended_end, is_over
+from domain.checkout_events import CheckoutEventKind
 from domain.messages import ExtendRequest, Settled
 from domain.naming import PAYMENT_STARTED
 
@@ -61,7 +63,11 @@ def _judge(
         return held_until(row["expires_at"], look["now"]), []
     new_end = _new_end(request, row, look)
     moved = {**values, "old_end": row["expires_at"], "new_end": new_end, "now": look["now"]}
-    return held_until(new_end, look["now"]), [(_MOVE, moved), (MOVE_LINES, moved), (_NOTE, moved)]
+    by = "payment" if request.request_id == PAYMENT_STARTED else "buyer"
+    told = tell(
+        request.ref.tenant, request.ref.checkout_id, CheckoutEventKind.EXTENDED, look["now"], expires_at=new_end, by=by
+    )
+    return held_until(new_end, look["now"]), [(_MOVE, moved), (MOVE_LINES, moved), (_NOTE, moved), told]
 
 
 def _new_end(request: ExtendRequest, row: DictRow, look: DictRow) -> Any:

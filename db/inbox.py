@@ -11,7 +11,9 @@ from psycopg.rows import DictRow
 
 from db.database import Database, Rows, Statement
 from db.payments import note_of_event
+from db.telling import LOCK_CHECKOUT, telling
 from domain.checkout import CheckoutStatus
+from domain.checkout_events import CheckoutEventKind
 from domain.gateway import PaymentEvent, PaymentStatus
 from domain.ids import CheckoutId, EventId, GatewayName, PaymentId, TenantId
 
@@ -59,6 +61,19 @@ _RECORD = """
            %(occurred_at)s, %(body)s, %(foreign)s
     FROM tenants WHERE id = %(tenant)s
     ON CONFLICT DO NOTHING
+"""
+# Told once for each event, and only while the buyer can try again.
+_TELL_DECLINED = f"""
+    WITH news AS (
+        SELECT p.tenant_id, p.checkout_id, clock_timestamp() AS at, jsonb_build_object(
+            'gateway', p.gateway, 'payment_id', p.payment_id, 'event_id', %(event)s::text) AS data
+        FROM payments p JOIN checkouts c ON c.tenant_id = p.tenant_id AND c.id = p.checkout_id
+        WHERE p.tenant_id = %(tenant)s AND p.gateway = %(gateway)s AND p.payment_id = %(payment)s
+          AND p.status = 'failed' AND c.id = %(checkout)s AND c.status = 'held' AND NOT EXISTS (
+              SELECT FROM checkout_events e WHERE e.tenant_id = %(tenant)s AND e.checkout_id = %(checkout)s
+                AND e.kind = 'payment_declined' AND e.data @> jsonb_build_object('event_id', %(event)s::text))
+    ), {telling("news", CheckoutEventKind.PAYMENT_DECLINED)}
+    SELECT count(*) FROM news
 """
 EVENT_COLUMNS = """
     SELECT e.gateway, e.event_id, e.kind, e.payment_id, e.checkout_id::text AS checkout_id, e.amount, e.currency,
@@ -126,7 +141,10 @@ def event_statements(tenant: TenantId, event: PaymentEvent, body: bytes) -> list
         "body": body,
         "foreign": event.foreign_tenant,
     }
-    return [(_RECORD, values), note_of_event(tenant, event)]
+    stored = [(_RECORD, values), note_of_event(tenant, event)]
+    if event.kind is PaymentStatus.FAILED and event.checkout_id is not None and not event.foreign_tenant:
+        return [(LOCK_CHECKOUT, values), *stored, (_TELL_DECLINED, values)]
+    return stored
 
 
 async def unsettled_events(

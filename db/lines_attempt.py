@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -29,7 +30,9 @@ from db.lines_sql import (
 )
 from db.payment_starts import GIVE_UP
 from db.settle import settle_within
+from db.telling import tell
 from db.together import NotTogether, Picked, pick_together
+from domain.checkout_events import CheckoutEventKind
 from domain.errors import InsufficientStock, NotFound, PaymentInFlight
 from domain.ids import SeatId, ZoneId
 from domain.messages import Changed, LinesOutcome, LinesRequest, Settled, SettleRequest, Wanted
@@ -116,7 +119,7 @@ class Attempt:
             "lines": len(seen.found),
         }
         writes = [(sql, added) for sql in (COUNT, TAKE_UNITS, MOVE_LINES, ADD_LINES, CHANGE_CHECKOUT, GIVE_UP)]
-        await transaction.commit(*writes, self._note(seen))
+        await transaction.commit(*writes, self._note(seen), self._tell(seen, end, added=len(seen.found)))
         return Changed(LinesOutcome.DONE, held_until(end, seen.look["now"]))
 
     def _units(self, seen: Seen) -> dict[str, Any]:
@@ -155,7 +158,7 @@ class Attempt:
             **costs,
         }
         writes = [(sql, removed) for sql in (COUNT, TAKE_UNITS, TAKE_OUT, CHANGE_CHECKOUT, GIVE_UP)]
-        await transaction.commit(*writes, self._note(seen))
+        await transaction.commit(*writes, self._note(seen), self._tell(seen, seen.row["expires_at"], removed=1))
         return Changed(LinesOutcome.DONE, seen.now_held)
 
     async def _refuse(self, transaction: Transaction, seen: Seen, refusal: Mapping[str, Any]) -> Changed:
@@ -181,6 +184,11 @@ class Attempt:
 
     def _note(self, seen: Seen, refusal: Mapping[str, Any] | None = None) -> Statement:
         return NOTE, {**self._keys, "refusal": Jsonb(refusal) if refusal else None, "now": seen.look["now"]}
+
+    def _tell(self, seen: Seen, end: datetime, **lines: int) -> Statement:
+        ref = self.request.ref
+        at: datetime = seen.look["now"]
+        return tell(ref.tenant, ref.checkout_id, CheckoutEventKind.LINES_CHANGED, at, expires_at=end, **lines)
 
     @property
     def _keys(self) -> dict[str, Any]:

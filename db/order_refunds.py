@@ -13,6 +13,14 @@ from psycopg.rows import DictRow
 
 from db.audit import note
 from db.database import Database, Transaction
+from db.telling import (
+    LOCK_CHECKOUT_OF_ORDER,
+    LOCK_CHECKOUT_OF_REFUND,
+    ORDER_REFUND_MADE,
+    TELL_REFUND_MADE,
+    telling,
+)
+from domain.checkout_events import CheckoutEventKind
 from domain.errors import IdempotencyKeyReused, NotFound, RefundExceedsOrder
 from domain.ids import Actor, GatewayName, OrderId, PaymentId, RefundId, TenantId
 from domain.refund_messages import OrderRefundStatus
@@ -28,8 +36,13 @@ _INTEND = f"""
     WITH raised AS (
         UPDATE orders SET refunded = refunded + %(amount)s
         WHERE tenant_id = %(tenant)s AND id = %(order)s AND refunded + %(amount)s <= total
-        RETURNING tenant_id, id, gateway, payment_id, currency
-    )
+        RETURNING tenant_id, id, checkout_id, gateway, payment_id, currency
+    ), news AS (
+        SELECT tenant_id, checkout_id, clock_timestamp() AS at, jsonb_build_object(
+            'order_id', id, 'refund_id', %(refund)s::uuid, 'gateway', gateway, 'payment_id', payment_id,
+            'amount', %(amount)s::bigint, 'currency', currency) AS data
+        FROM raised
+    ), {telling("news", CheckoutEventKind.REFUND_DECIDED)}
     INSERT INTO order_refunds (tenant_id, id, order_id, gateway, payment_id, amount, currency, reason, actor,
                                fingerprint)
     SELECT tenant_id, %(refund)s, id, gateway, payment_id, %(amount)s, currency, %(reason)s, %(actor)s, %(fingerprint)s
@@ -46,9 +59,15 @@ _NEXT = """
     WHERE r.tenant_id = %(tenant)s AND r.order_id = %(order)s AND r.status = 'intended'
     ORDER BY r.decided_at, r.id LIMIT 1
 """
-_MADE = """
-    UPDATE order_refunds SET status = 'refunded', refund_id = %(made)s, refunded_at = clock_timestamp()
-    WHERE tenant_id = %(tenant)s AND id = %(refund)s AND status = 'intended'
+_MADE = f"""
+    WITH made AS (
+        UPDATE order_refunds r SET status = 'refunded', refund_id = %(made)s, refunded_at = clock_timestamp()
+        FROM orders o
+        WHERE r.tenant_id = %(tenant)s AND r.id = %(refund)s AND r.status = 'intended'
+          AND o.tenant_id = r.tenant_id AND o.id = r.order_id
+        RETURNING {ORDER_REFUND_MADE}
+    ), {TELL_REFUND_MADE}
+    SELECT count(*) FROM made
 """
 _OWED = """
     SELECT order_id::text AS order_id FROM order_refunds
@@ -112,7 +131,7 @@ async def decide_order_refund(db: Database, tenant: TenantId, actor: Actor, new:
 
     async def work(transaction: Transaction) -> OrderRefund:
         values = {"tenant": tenant, "order": new.order_id, "refund": new.id}
-        orders, found = await transaction.read((_LOCK, values), (_ONE, values))
+        _, orders, found = await transaction.read((LOCK_CHECKOUT_OF_ORDER, values), (_LOCK, values), (_ONE, values))
         if not orders:
             raise NotFound
         if found:
@@ -131,7 +150,8 @@ async def next_order_refund(db: Database, tenant: TenantId, order: OrderId) -> O
 
 async def order_refund_made(db: Database, tenant: TenantId, refund: RefundId, made: str) -> None:
     """The money went back; `made` is the gateway's id of the refund. A repeat changes nothing."""
-    await db.run(tenant, (_MADE, {"tenant": tenant, "refund": refund, "made": made}))
+    values = {"tenant": tenant, "refund": refund, "made": made}
+    await db.run(tenant, (LOCK_CHECKOUT_OF_REFUND, values), (_MADE, values))
 
 
 async def order_refunds_owed(

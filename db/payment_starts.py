@@ -10,7 +10,9 @@ from psycopg.rows import DictRow
 
 from db.database import Database, Statement, Transaction
 from db.payments import note_of
+from db.telling import telling
 from domain.checkout import CheckoutStatus, is_over
+from domain.checkout_events import CheckoutEventKind
 from domain.errors import IdempotencyKeyReused
 from domain.gateway import GatewayPayment, PaymentToStart
 from domain.ids import BuyerKey, GatewayName, PaymentId
@@ -107,10 +109,18 @@ _INSERT = """
     VALUES (%(tenant)s, %(checkout)s, %(request)s, %(fingerprint)s, %(gateway)s, %(amount)s, %(currency)s,
             %(return_url)s, %(now)s)
 """
-_FINISH = """
-    UPDATE payment_starts SET payment_id = %(payment)s
-    WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND request_id = %(request)s
-      AND payment_id IS NULL AND closed_at IS NULL
+_FINISH = f"""
+    WITH finished AS (
+        UPDATE payment_starts SET payment_id = %(payment)s
+        WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND request_id = %(request)s
+          AND payment_id IS NULL AND closed_at IS NULL
+        RETURNING tenant_id, checkout_id, gateway, payment_id, amount, currency
+    ), news AS (
+        SELECT tenant_id, checkout_id, clock_timestamp() AS at, jsonb_build_object(
+            'gateway', gateway, 'payment_id', payment_id, 'amount', amount, 'currency', currency) AS data
+        FROM finished
+    ), {telling("news", CheckoutEventKind.PAYMENT_STARTED)}
+    SELECT count(*) FROM finished
 """
 # The payment was on its way from the moment in which it was asked for, whatever it took to hear of it.
 _KNOWN_SINCE = """

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from db.database import Database
+from db.telling import LOCK_CHECKOUT, PAYMENT_RETURNED, TELL_REFUND_MADE
 from domain.ids import CheckoutId, GatewayName, PaymentId, TenantId
 
 
@@ -37,9 +38,14 @@ _ALL_OWED = (
       AND decided_at <= clock_timestamp() - make_interval(secs => %(older_than)s)
     ORDER BY decided_at LIMIT %(limit)s"""
 )
-_DONE = """
-    UPDATE payment_outcomes SET refund_status = 'refunded', refund_id = %(refund)s, refunded_at = clock_timestamp()
-    WHERE tenant_id = %(tenant)s AND gateway = %(gateway)s AND payment_id = %(payment)s AND refund_status = 'intended'
+_DONE = f"""
+    WITH made AS (
+        UPDATE payment_outcomes SET refund_status = 'refunded', refund_id = %(refund)s, refunded_at = clock_timestamp()
+        WHERE tenant_id = %(tenant)s AND gateway = %(gateway)s AND payment_id = %(payment)s
+          AND refund_status = 'intended'
+        RETURNING {PAYMENT_RETURNED}
+    ), {TELL_REFUND_MADE}
+    SELECT count(*) FROM made
 """
 
 
@@ -58,4 +64,4 @@ async def refunds_owed(db: Database, tenant: TenantId, *, older_than_seconds: fl
 async def refund_made(db: Database, tenant: TenantId, owed: Owed, refund_id: str) -> None:
     """The gateway has given the money back. A repeat changes nothing."""
     values = {"tenant": tenant, "gateway": owed.gateway, "payment": owed.payment_id, "refund": refund_id}
-    await db.run(tenant, (_DONE, values))
+    await db.run(tenant, (LOCK_CHECKOUT, {"tenant": tenant, "checkout": owed.checkout_id}), (_DONE, values))

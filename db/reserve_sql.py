@@ -156,6 +156,10 @@ _RESERVE = """
                    WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND fingerprint = %(fingerprint)s
                ) -> coalesce((%(origins)s::integer[])[position], position)::text
         FROM judged, decision WHERE decision.held ORDER BY position
+    ), told AS (
+        INSERT INTO checkout_events (tenant_id, checkout_id, seq, kind, data, at)
+        SELECT %(tenant)s, %(checkout)s, 1, 'held', jsonb_build_object('expires_at', ends, 'total', total), at
+        FROM decision WHERE held
     ){claim}
     UPDATE checkouts c SET
         status = CASE WHEN held THEN 'held' ELSE 'refused' END,

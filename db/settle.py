@@ -124,7 +124,7 @@ def _writes(seen: Seen, verdict: Verdict) -> list[Statement]:
     if verdict.becomes is CheckoutStatus.CONFIRMED and verdict.capture is not None:
         writes.append((CONFIRM_CHECKOUT, {**values, **_of_payment(verdict)}))
     elif verdict.becomes is not None:
-        writes.append((RELEASE_CHECKOUT, values))
+        writes.append((RELEASE_CHECKOUT[verdict.becomes], values))
     if verdict.waits:
         writes.append((KEEP_LINES, {**values, "waits_until": seen.look["waits_until"]}))
     if verdict.ruling is Ruling.REFUND:

@@ -1,5 +1,9 @@
 """The statements of `db/settle.py`."""
 
+from db.telling import telling
+from domain.checkout import CheckoutStatus
+from domain.checkout_events import CheckoutEventKind
+
 LOCK = """
     SELECT status, expires_at, total, currency, cart_id FROM checkouts
     WHERE tenant_id = %(tenant)s AND id = %(checkout)s
@@ -111,7 +115,7 @@ NOTE_LATE_CART = """
 
 # reserved → sold, order and order lines, and the payment's outcome: one statement, so one plan and one message.
 # The stock items are locked in id order before the update touches them.
-CONFIRM_CHECKOUT = """
+CONFIRM_CHECKOUT = f"""
     WITH ended AS (
         UPDATE checkouts SET status = 'confirmed', ended_at = %(at)s
         WHERE tenant_id = %(tenant)s AND id = %(checkout)s AND status = 'held'
@@ -150,18 +154,23 @@ CONFIRM_CHECKOUT = """
         LEFT JOIN seats st ON st.tenant_id = l.tenant_id AND st.id = l.seat_id
         LEFT JOIN zones z ON z.tenant_id = l.tenant_id AND z.id = l.zone_id
         LEFT JOIN events e ON e.tenant_id = z.tenant_id AND e.id = z.event_id
-    )
+    ), news AS (
+        SELECT tenant_id, id AS checkout_id, %(at)s::timestamptz AS at, jsonb_build_object(
+            'order_id', %(order)s::uuid, 'total', total, 'currency', currency,
+            'gateway', %(gateway)s::text, 'payment_id', %(payment)s::text) AS data
+        FROM ended
+    ), {telling("news", CheckoutEventKind.CONFIRMED)}
     INSERT INTO payment_outcomes (tenant_id, gateway, payment_id, checkout_id, kind, order_id, amount, currency,
                                   decided_at)
     SELECT tenant_id, %(gateway)s, %(payment)s, id, 'order', %(order)s, %(amount)s, %(payment_currency)s, %(at)s
     FROM ended
 """
 
-RELEASE_CHECKOUT = """
+_RELEASE = """
     WITH ended AS (
         UPDATE checkouts SET status = %(becomes)s, ended_at = %(at)s
         WHERE tenant_id = %(tenant)s AND id = %(checkout)s AND status = 'held'
-        RETURNING id
+        RETURNING tenant_id, id, total, currency
     ), lines AS (
         UPDATE checkout_lines SET status = 'released'
         WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND status = 'held'
@@ -171,19 +180,37 @@ RELEASE_CHECKOUT = """
         SELECT id FROM stock_items
         WHERE tenant_id = %(tenant)s AND id = ANY (ARRAY(SELECT stock_item_id FROM lines))
         ORDER BY id FOR NO KEY UPDATE
-    )
+    ), news AS (
+        SELECT tenant_id, id AS checkout_id, %(at)s::timestamptz AS at,
+               jsonb_build_object('total', total, 'currency', currency) AS data
+        FROM ended
+    ), {telling}
     UPDATE stock_items s SET reserved = s.reserved - l.quantity
     FROM (SELECT stock_item_id, sum(quantity)::integer AS quantity FROM lines GROUP BY 1) l
     JOIN locked ON locked.id = l.stock_item_id
     WHERE s.tenant_id = %(tenant)s AND s.id = l.stock_item_id
 """
+RELEASE_CHECKOUT = {
+    status: _RELEASE.replace("{telling}", telling("news", CheckoutEventKind(status)))
+    for status in (CheckoutStatus.CANCELLED, CheckoutStatus.EXPIRED)
+}
 
 # The intent is stored before any gateway is called.
-REFUND_PAYMENT = """
-    INSERT INTO payment_outcomes (tenant_id, gateway, payment_id, checkout_id, kind, amount, currency, reason,
-                                  quarantined, refund_status, decided_at)
-    VALUES (%(tenant)s, %(gateway)s, %(payment)s, %(checkout)s, 'refund', %(amount)s, %(payment_currency)s, %(reason)s,
-            %(quarantined)s, 'intended', %(at)s)
+REFUND_PAYMENT = f"""
+    WITH decided AS (
+        INSERT INTO payment_outcomes (tenant_id, gateway, payment_id, checkout_id, kind, amount, currency, reason,
+                                      quarantined, refund_status, decided_at)
+        VALUES (%(tenant)s, %(gateway)s, %(payment)s, %(checkout)s, 'refund', %(amount)s, %(payment_currency)s,
+                %(reason)s, %(quarantined)s, 'intended', %(at)s)
+        RETURNING tenant_id, gateway, payment_id, checkout_id, amount, currency, reason, decided_at AS at
+    ), news AS (
+        SELECT d.tenant_id, d.checkout_id, d.at, jsonb_build_object(
+            'gateway', d.gateway, 'payment_id', d.payment_id, 'amount', d.amount, 'currency', d.currency,
+            'reason', d.reason) AS data
+        FROM decided d JOIN checkouts c ON c.tenant_id = d.tenant_id AND c.id = d.checkout_id
+        WHERE c.held_at IS NOT NULL
+    ), {telling("news", CheckoutEventKind.REFUND_DECIDED)}
+    SELECT count(*) FROM decided
 """
 
 SETTLE_EVENTS = """

@@ -192,6 +192,10 @@ MORE_ROWS = (
     "INSERT INTO daily_item_sales (tenant_id, day, currency, kind, item_id, units, revenue)"
     " VALUES (%(tenant)s, '2026-01-01', 'COP', 'product', 1, 1, 1)",
     "INSERT INTO revocations (tenant_id, id, reason, expires_at) VALUES (%(tenant)s, 'jti', 'test', now())",
+    "INSERT INTO hook_endpoints (tenant_id, url, kinds, secret, secret_key_id)"
+    " VALUES (%(tenant)s, 'https://hooks.example.com', ARRAY['refund.made'], 'x', 'k1')",
+    "INSERT INTO hook_deliveries (tenant_id, endpoint_id, kind, data, at)"
+    " SELECT tenant_id, id, 'refund.made', '{}', now() FROM hook_endpoints WHERE tenant_id = %(tenant)s",
     "INSERT INTO tax_rates (tenant_id, tax_class, valid_from, starts_at, rate_basis_points, included)"
     " VALUES (%(tenant)s, 'IVA', now(), now(), 1900, true)",
     "INSERT INTO fiscal_series (tenant_id, name, prefix) VALUES (%(tenant)s, 's', 'S-')",
