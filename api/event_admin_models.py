@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 
 from api.event_models import Event, Zone, event_out, zone_out
 from api.models import Answer, RowId, StrictModel
-from api.product_models import ChosenId, Description, Name, OfferPrice, Price, StockTotal
+from api.product_models import ChosenId, Description, Name, OfferPrice, Price, StockTotal, TaxClassName
 from db import events
 from db.event_admin import EventChanges, NewEvent
 from db.zone_admin import NewZone, ZoneChanges
@@ -81,6 +81,7 @@ class ZoneIn(StrictModel):
     kind: Literal["numbered", "general"]
     price: Price
     offer_price: OfferPrice | None = Field(default=None, description="What it costs now; below the price.")
+    tax_class: TaxClassName = None
     on_sale: OnSale = True
     capacity: StockTotal | None = Field(default=None, description="Of a general zone: its places.")
     rows: list[RowIn] | None = Field(
@@ -101,6 +102,7 @@ class ZoneIn(StrictModel):
             name=self.name,
             price=self.price,
             offer_price=self.offer_price,
+            tax_class=self.tax_class,
             on_sale=self.on_sale,
             capacity=self.capacity or 0,
             rows=[SeatRow(row.row, row.first, row.last) for row in self.rows or []],
@@ -109,11 +111,12 @@ class ZoneIn(StrictModel):
 
 
 class ZonePatch(StrictModel):
-    """What to change; fields that are not sent stay. Only `offer_price` may be null: no offer."""
+    """What to change; fields that are not sent stay. Only `offer_price` and `tax_class` may be null."""
 
     name: Name = Field(default_factory=str)
     price: Price = Field(default_factory=int)
     offer_price: OfferPrice | None = Field(default=None, description="Below the price; null ends the offer.")
+    tax_class: TaxClassName = None
     on_sale: OnSale = Field(default_factory=bool)
     capacity: StockTotal = Field(default_factory=int, description="Of a general zone; not below reserved and sold.")
 
@@ -150,13 +153,14 @@ class AdminZone(Zone):
     """A zone as an administrator sees it. `on_sale` is its own switch, whatever its event's is."""
 
     event_id: RowId
+    tax_class: TaxClassName
     updated_at: datetime = Field(description="When a field of it last changed.")
 
     @classmethod
     def of(cls, row: events.Zone) -> AdminZone:
         """From its row."""
         public = zone_out(row).model_dump() | {"on_sale": row.on_sale}
-        return cls(**public, event_id=row.event_id, updated_at=row.updated_at)
+        return cls(**public, event_id=row.event_id, tax_class=row.tax_class, updated_at=row.updated_at)
 
 
 class AdminEventPage(Answer):

@@ -21,6 +21,7 @@ from domain.catalogue import (
     NAME_PATTERN,
 )
 from domain.ids import ProductId
+from domain.tenant_settings import MAX_TAX_NAME
 
 ChosenId = Annotated[int, Field(ge=1, le=MAX_CHOSEN_ID, examples=[61])]
 Name = Annotated[
@@ -44,6 +45,16 @@ Price = Annotated[
     ),
 ]
 OfferPrice = Annotated[int, Field(ge=1, le=MAX_PRICE, examples=[1500])]
+TaxClassName = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        max_length=MAX_TAX_NAME,
+        pattern=NAME_PATTERN,
+        description="One of the tenant's `tax_classes`; null: no tax.",
+        examples=["IVA 19 %"],
+    ),
+]
 StockTotal = Annotated[int, Field(ge=0, le=MAX_STOCK, examples=[50])]
 
 
@@ -55,6 +66,7 @@ class ProductIn(StrictModel):
     description: Description = ""
     price: Price
     offer_price: OfferPrice | None = Field(default=None, description="What it costs now; below the price.")
+    tax_class: TaxClassName = None
     available: bool = Field(default=True, description="Whether it is on sale.")
     one_per_cart: bool = Field(default=False, description="Whether a cart may have only one.")
     stock_total: StockTotal = 0
@@ -66,13 +78,14 @@ class ProductIn(StrictModel):
 
 
 class ProductPatch(StrictModel):
-    """What to change; fields that are not sent stay. Only `offer_price` may be null: no offer."""
+    """What to change; fields that are not sent stay. Only `offer_price` and `tax_class` may be null."""
 
     # Factories, not defaults: a field may be left out, but null is not one of its values.
     name: Name = Field(default_factory=str)
     description: Description = Field(default_factory=str)
     price: Price = Field(default_factory=int)
     offer_price: OfferPrice | None = Field(default=None, description="Below the price; null ends the offer.")
+    tax_class: TaxClassName = None
     available: bool = Field(default_factory=bool, description="Whether it is on sale.")
     one_per_cart: bool = Field(default_factory=bool, description="Whether a cart may have only one.")
     stock_total: StockTotal = Field(default_factory=int, description="Not below what is reserved and sold.")
@@ -85,6 +98,7 @@ class ProductPatch(StrictModel):
 class AdminProduct(Product):
     """A product as an administrator sees it."""
 
+    tax_class: TaxClassName
     one_per_cart: bool = Field(description="Whether a cart may have only one.")
     updated_at: datetime = Field(description="When a field of it last changed.")
 
@@ -92,4 +106,4 @@ class AdminProduct(Product):
     def of(cls, row: catalogue.Product) -> AdminProduct:
         """From its row."""
         public = product_out(row).model_dump()
-        return cls(**public, one_per_cart=row.one_per_cart, updated_at=row.updated_at)
+        return cls(**public, tax_class=row.tax_class, one_per_cart=row.one_per_cart, updated_at=row.updated_at)

@@ -22,6 +22,7 @@ from domain.tenant_settings import (
     MAX_TAX_NAME,
     MAX_TIME_ZONE,
     RANGES,
+    SERIES_PATTERN,
     WHATSAPP_PATTERN,
     TenantSettings,
     stored,
@@ -114,6 +115,15 @@ TaxClasses = Annotated[
     Field(max_length=MAX_TAX_CLASSES, description="All of them. Of a name, the newest that is valid counts."),
 ]
 
+FiscalSeries = Annotated[
+    str | None,
+    Field(
+        pattern=SERIES_PATTERN,
+        description="The series that orders have their fiscal numbers of; null: they have none.",
+        examples=["invoices"],
+    ),
+]
+
 
 class TenantPatch(StrictModel):
     """What to change; fields that are not sent stay. What is null means: none."""
@@ -134,6 +144,7 @@ class TenantPatch(StrictModel):
     late_payments: LatePaymentsField = "reserve"
     payment_grace_seconds: PaymentGrace = Field(default_factory=int)
     tax_classes: TaxClasses = Field(default_factory=list)
+    fiscal_series: FiscalSeries = None
     whatsapp_number: WhatsApp = None
     language: Language = "es"
     time_zone: TimeZone = Field(default_factory=str)
@@ -170,6 +181,7 @@ class TenantOut(Answer):
     late_payments: LatePaymentsField
     payment_grace_seconds: PaymentGrace
     tax_classes: TaxClasses
+    fiscal_series: FiscalSeries
     whatsapp_number: WhatsApp
     language: Language
     time_zone: TimeZone

@@ -9,7 +9,7 @@ from db.database import Database, Statement
 from domain.ids import ProductId, TenantId
 
 _PRODUCTS = """
-    SELECT p.id, p.name, p.description, t.currency, p.price, p.offer_price, p.available,
+    SELECT p.id, p.name, p.description, t.currency, p.price, p.offer_price, p.tax_class, p.available,
         s.total, (s.reserved - overdue.units)::integer AS reserved, s.sold, p.one_per_cart, p.updated_at
     FROM products p
     JOIN tenants t ON t.id = p.tenant_id
@@ -33,6 +33,7 @@ class Product:
     currency: str
     price: int
     offer_price: int | None
+    tax_class: str | None
     available: bool
     total: int
     reserved: int

@@ -28,6 +28,7 @@ from db.catalogue_admin_sql import (
 )
 from db.database import Database, Statement, Transaction
 from db.past_overdue import past_overdue_holds
+from db.tenant_settings import check_class
 from domain.catalogue import require_offer_below_price
 from domain.errors import NotFound, ProductExists, ProductHeld, TotalBelowCommitted
 from domain.ids import Actor, ProductId, TenantId
@@ -43,6 +44,7 @@ class NewProduct:
     name: str
     price: int
     offer_price: int | None = None
+    tax_class: str | None = None
     description: str = ""
     available: bool = True
     one_per_cart: bool = False
@@ -57,6 +59,7 @@ class ProductChanges(TypedDict, total=False):
     description: str
     price: int
     offer_price: int | None
+    tax_class: str | None
     available: bool
     one_per_cart: bool
     stock_total: int
@@ -68,8 +71,8 @@ FIELDS = tuple(ProductChanges.__annotations__)
 async def create_product(db: Database, tenant: TenantId, actor: Actor, new: NewProduct) -> Product:
     """Add a product with its stock.
 
-    Raises Invalid for an offer that is not below the price, ProductExists for a chosen id that is taken, NotFound when
-    there is no such tenant.
+    Raises Invalid for an offer that is not below the price and for a tax class that there is not, ProductExists for a
+    chosen id that is taken, NotFound when there is no such tenant.
     """
     require_offer_below_price(new.price, new.offer_price)
     creation = _Creation(tenant, actor, new)
@@ -85,7 +88,7 @@ async def change_product(
 ) -> Product:
     """Change a product; the whole of it, as it is then. What is live in holds keeps its price.
 
-    Raises NotFound, Invalid for an offer that would not be below the price, TotalBelowCommitted for a stock total below
+    Raises NotFound, Invalid as `create_product` does, TotalBelowCommitted for a stock total below
     what is reserved and sold.
     """
 
@@ -93,6 +96,8 @@ async def change_product(
         item, before = await _lock(transaction, tenant, product)
         after = {**before, **changes}
         require_offer_below_price(after["price"], after["offer_price"], _offending(changes))
+        if after["tax_class"] != before["tax_class"]:
+            await check_class(transaction, tenant, after["tax_class"])
         committed = item["reserved"] + item["sold"]
         if after["stock_total"] < committed:
             raise _below_committed(item)
@@ -150,6 +155,7 @@ class _Creation:
             return _product(await transaction.commit(product_statement(self.tenant, row["made"])))
         if row["taken"]:
             raise ProductExists("There is a product with this id already.")
+        await check_class(transaction, self.tenant, self.new.tax_class)
         product = self.new.id or ProductId(row["next"])
         self.made = product, row["now"]
         return _product(await transaction.commit(*self._writes(product, row["now"])))

@@ -20,10 +20,10 @@ INSERT = """
     WITH item AS (
         INSERT INTO stock_items (tenant_id, kind, total) VALUES (%(tenant)s, 'product', %(stock_total)s) RETURNING id
     )
-    INSERT INTO products (tenant_id, id, stock_item_id, name, description, price, offer_price, available, one_per_cart,
-                          created_at, updated_at)
-    SELECT %(tenant)s, %(product)s, item.id, %(name)s, %(description)s, %(price)s, %(offer_price)s, %(available)s,
-        %(one_per_cart)s, %(at)s, %(at)s
+    INSERT INTO products (tenant_id, id, stock_item_id, name, description, price, offer_price, tax_class, available,
+                          one_per_cart, created_at, updated_at)
+    SELECT %(tenant)s, %(product)s, item.id, %(name)s, %(description)s, %(price)s, %(offer_price)s, %(tax_class)s,
+        %(available)s, %(one_per_cart)s, %(at)s, %(at)s
     FROM item
 """
 LOCK_ITEM = """
@@ -33,13 +33,14 @@ LOCK_ITEM = """
     FOR NO KEY UPDATE
 """
 LOCK_PRODUCT = """
-    SELECT stock_item_id, name, description, price, offer_price, available, one_per_cart FROM products
+    SELECT stock_item_id, name, description, price, offer_price, tax_class, available, one_per_cart FROM products
     WHERE tenant_id = %(tenant)s AND id = %(product)s
     FOR NO KEY UPDATE
 """
 UPDATE = """
     UPDATE products SET name = %(name)s, description = %(description)s, price = %(price)s,
-        offer_price = %(offer_price)s, available = %(available)s, one_per_cart = %(one_per_cart)s,
+        offer_price = %(offer_price)s, tax_class = %(tax_class)s, available = %(available)s,
+        one_per_cart = %(one_per_cart)s,
         updated_at = clock_timestamp()
     WHERE tenant_id = %(tenant)s AND id = %(product)s
 """

@@ -20,8 +20,15 @@ EVENT = {
 }
 STALLS, LAWN = 1, 2
 _ZONES: dict[int, dict[str, Any]] = {
-    STALLS: {"name": "Stalls", "price": 12_000_000, "offer_price": None, "on_sale": True},
-    LAWN: {"name": "Lawn", "price": 5_000_000, "offer_price": 4_000_000, "on_sale": True, "capacity": 500},
+    STALLS: {"name": "Stalls", "price": 12_000_000, "offer_price": None, "tax_class": None, "on_sale": True},
+    LAWN: {
+        "name": "Lawn",
+        "price": 5_000_000,
+        "offer_price": 4_000_000,
+        "tax_class": None,
+        "on_sale": True,
+        "capacity": 500,
+    },
 }
 _ROWS = [SeatRow(name, 1, 20) for name in "ABCDEFGHIJ"]
 _KNOWN = "SELECT id FROM {table} WHERE tenant_id = %(tenant)s"

@@ -38,16 +38,17 @@ INSERT_GENERAL = """
     WITH item AS (
         INSERT INTO stock_items (tenant_id, kind, total) VALUES (%(tenant)s, 'zone', %(capacity)s) RETURNING id
     )
-    INSERT INTO zones (tenant_id, id, event_id, name, kind, price, offer_price, available, stock_item_id,
+    INSERT INTO zones (tenant_id, id, event_id, name, kind, price, offer_price, tax_class, available, stock_item_id,
                        created_at, updated_at)
-    SELECT %(tenant)s, %(zone)s, %(event)s, %(name)s, 'general', %(price)s, %(offer_price)s, %(on_sale)s, item.id,
-           %(at)s, %(at)s
+    SELECT %(tenant)s, %(zone)s, %(event)s, %(name)s, 'general', %(price)s, %(offer_price)s, %(tax_class)s,
+           %(on_sale)s, item.id, %(at)s, %(at)s
     FROM item
 """
 INSERT_NUMBERED = """
-    INSERT INTO zones (tenant_id, id, event_id, name, kind, price, offer_price, available, created_at, updated_at)
-    VALUES (%(tenant)s, %(zone)s, %(event)s, %(name)s, 'numbered', %(price)s, %(offer_price)s, %(on_sale)s,
-            %(at)s, %(at)s)
+    INSERT INTO zones (tenant_id, id, event_id, name, kind, price, offer_price, tax_class, available,
+                       created_at, updated_at)
+    VALUES (%(tenant)s, %(zone)s, %(event)s, %(name)s, 'numbered', %(price)s, %(offer_price)s, %(tax_class)s,
+            %(on_sale)s, %(at)s, %(at)s)
 """
 # So many seats take longer than a transaction of a buyer's may (5 s); each statement stays under its own limit.
 TAKE_TIME = "SELECT set_config('transaction_timeout', '0', true) FROM pg_settings WHERE name = 'transaction_timeout'"
@@ -75,7 +76,7 @@ LOCK_CAPACITY = """
     FOR NO KEY UPDATE
 """
 LOCK_ZONE = """
-    SELECT name, kind, price, offer_price, available AS on_sale FROM zones
+    SELECT name, kind, price, offer_price, tax_class, available AS on_sale FROM zones
     WHERE tenant_id = %(tenant)s AND id = %(zone)s FOR NO KEY UPDATE
 """
 SET_CAPACITY = """
@@ -83,8 +84,8 @@ SET_CAPACITY = """
     WHERE tenant_id = %(tenant)s AND id = %(item)s AND total <> %(capacity)s
 """
 UPDATE_ZONE = """
-    UPDATE zones SET name = %(name)s, price = %(price)s, offer_price = %(offer_price)s, available = %(on_sale)s,
-        updated_at = clock_timestamp()
+    UPDATE zones SET name = %(name)s, price = %(price)s, offer_price = %(offer_price)s,
+        tax_class = %(tax_class)s, available = %(on_sale)s, updated_at = clock_timestamp()
     WHERE tenant_id = %(tenant)s AND id = %(zone)s
 """
 COMMITTED_SEATS = """

@@ -44,6 +44,7 @@ class Zone:
     currency: str
     price: int
     offer_price: int | None
+    tax_class: str | None
     on_sale: bool
     event_on_sale: bool
     total: int

@@ -22,7 +22,7 @@ _FREE_SEATS = f"""(
     ) + {_OVERDUE_SEATS}"""
 
 ZONES = f"""
-    SELECT z.id, z.event_id, z.name, z.kind, t.currency, z.price, z.offer_price,
+    SELECT z.id, z.event_id, z.name, z.kind, t.currency, z.price, z.offer_price, z.tax_class,
            z.available AS on_sale, e.available AS event_on_sale,
            CASE WHEN z.kind = 'general' THEN s.total ELSE (
                SELECT count(*) FROM seats st WHERE st.tenant_id = %(tenant)s AND st.zone_id = z.id)

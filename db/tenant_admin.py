@@ -17,10 +17,18 @@ from db.audit import note
 from db.database import Statement
 from db.keyring import KeyRing, Sealed, Unreadable
 from db.tenant_secrets import SecretName
-from db.tenant_settings import HAS_CHECKOUTS, READ, insert, lock_for, writes
+from db.tenant_settings import NAMES, READ, changed_to, insert, lock_for, rate_rows, writes
 from domain.errors import Conflict, NotFound
 from domain.ids import Actor, TenantId
-from domain.tenant_settings import FIELDS, TenantSettings, changed, checked, from_stored, require_tenant_id, stored
+from domain.tenant_settings import (
+    FIELDS,
+    TenantSettings,
+    checked,
+    from_stored,
+    require_known,
+    require_tenant_id,
+    stored,
+)
 
 Connection = psycopg.AsyncConnection[DictRow]
 _OPTIONS = "-c lock_timeout=3000 -c statement_timeout=10000 -c timezone=UTC"
@@ -48,10 +56,12 @@ class Rotated:
 async def create_tenant(admin_url: str, tenant: TenantId, actor: Actor, settings: TenantSettings) -> None:
     """Add a tenant. Raises Invalid for a bad id or setting, Conflict when there is one of this id."""
     require_tenant_id(tenant)
-    checked(settings)
+    require_known(checked(settings), used=(), series=())
     async with _connected(admin_url) as connection, connection.transaction():
         if (await _run(connection, insert(tenant, settings))).rowcount == 0:
             raise Conflict(f"There is a tenant {tenant!r} already.")
+        for statement in rate_rows(tenant, settings):
+            await _run(connection, statement)
         await _run(connection, note(tenant, actor, "tenant.created", f"tenant:{tenant}", after=stored(settings)))
 
 
@@ -74,8 +84,8 @@ async def change_tenant(admin_url: str, tenant: TenantId, actor: Actor, changes:
     """As db.tenant_settings.change_settings, and may change `disabled` too."""
     async with _connected(admin_url) as connection, connection.transaction():
         before = await _one(connection, tenant, lock_for(changes))
-        [found] = await (await _run(connection, (HAS_CHECKOUTS, {"tenant": tenant}))).fetchall()
-        after = changed(before, changes, has_checkouts=found["found"])
+        [names] = await (await _run(connection, (NAMES, {"tenant": tenant}))).fetchall()
+        after = changed_to(before, changes, names)
         for statement in writes(tenant, actor, before, after):
             await _run(connection, statement)
     return after

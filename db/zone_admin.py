@@ -32,6 +32,7 @@ from db.events import Zone, zone_statement
 from db.numbering import Numbered
 from db.older_transactions import until_older_ones_end
 from db.past_overdue import past_overdue_holds
+from db.tenant_settings import check_class
 from domain.catalogue import require_offer_below_price
 from domain.errors import Conflict, Invalid, NotFound, TotalBelowCommitted, ZoneCommitted, ZoneExists
 from domain.ids import Actor, EventKey, TenantId, ZoneId
@@ -50,6 +51,7 @@ class NewZone:
     name: str
     price: int
     offer_price: int | None = None
+    tax_class: str | None = None
     on_sale: bool = True
     capacity: int = 0
     rows: Sequence[SeatRow] = ()
@@ -62,6 +64,7 @@ class ZoneChanges(TypedDict, total=False):
     name: str
     price: int
     offer_price: int | None
+    tax_class: str | None
     on_sale: bool
     capacity: int
 
@@ -73,7 +76,7 @@ async def create_zone(db: Database, tenant: TenantId, actor: Actor, event: Event
     """Add a zone with its seats or its capacity: all of it or nothing.
 
     Raises NotFound when there is no such event, ZoneExists for a chosen id that is taken, Conflict when the event has
-    MAX_ZONES, Invalid for rows that make no sense and for an offer that is not below the price.
+    MAX_ZONES, Invalid for rows that make no sense, an offer that is not below the price, a tax class that there is not.
     """
     require_offer_below_price(new.price, new.offer_price)
     creation = Numbered(tenant, new.id, NUMBER_ZONE, ZoneExists("There is a zone with this id already."))
@@ -83,6 +86,7 @@ async def create_zone(db: Database, tenant: TenantId, actor: Actor, event: Event
         async def write(zone: int, at: datetime) -> None:
             values = {**asdict(new), "tenant": tenant, "event": event, "zone": zone, "at": at}
             await _require_room(transaction, values)
+            await check_class(transaction, tenant, new.tax_class)
             insert = INSERT_NUMBERED if seats else INSERT_GENERAL
             [last], *_ = await transaction.read(
                 (LAST_SEAT, values), (TAKE_TIME, {}), (insert, values), _note_created(tenant, actor, zone, values)
@@ -100,7 +104,8 @@ async def create_zone(db: Database, tenant: TenantId, actor: Actor, event: Event
 async def change_zone(db: Database, tenant: TenantId, actor: Actor, zone: ZoneId, changes: ZoneChanges) -> Zone:
     """Change a zone; the whole of it, as it is then. What is held keeps its price.
 
-    Raises NotFound; Invalid for an offer that would not be below the price, and for a numbered zone's capacity;
+    Raises NotFound; Invalid for an offer that would not be below the price, a tax class that there is not, and for a
+    numbered zone's capacity;
     TotalBelowCommitted for a capacity below what is reserved and sold; ZoneCommitted when it is to be withdrawn from
     sale and tickets of it are held or sold.
     """
@@ -138,6 +143,8 @@ class _Change:
         after = {**before, **self.changes}
         require_offer_below_price(after["price"], after["offer_price"], _offending(self.changes))
         _require_capacity(item, self.changes)
+        if after["tax_class"] != before["tax_class"]:
+            await check_class(transaction, self.tenant, after["tax_class"])
         if before["on_sale"] and not after["on_sale"]:
             self.withdraws = True
             await self._require_uncommitted(transaction, item)
@@ -205,7 +212,7 @@ def _offending(changes: ZoneChanges) -> str:
 
 
 def _note_created(tenant: TenantId, actor: Actor, zone: int, values: dict[str, Any]) -> Statement:
-    shown = {name: values[name] for name in ("name", "price", "offer_price", "on_sale", "capacity")}
+    shown = {name: values[name] for name in ("name", "price", "offer_price", "tax_class", "on_sale", "capacity")}
     rows = [f"{row['name']} {row['first']}-{row['last']}" for row in values["rows"]]
     return note(tenant, actor, "zone.created", f"zone:{zone}", None, {**shown, "event": values["event"], "rows": rows})
 

@@ -6,7 +6,7 @@ A change is for what begins after it: a hold keeps the hold time, the step and t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date
 from enum import StrEnum
@@ -26,6 +26,8 @@ LONGEST_HOLD = 7 * DAY
 MAX_COUNT = 10_000
 """The largest limit that can be set."""
 MAX_TAX_CLASSES = 50
+SERIES_PATTERN = ID_PATTERN
+"""Of a series of fiscal numbers."""
 MAX_TAX_NAME = 60
 MAX_RATE = 10_000
 """In basis points: 100 %."""
@@ -99,6 +101,8 @@ class TenantSettings:
     payment_grace_seconds: int = 120
     """How long after its end a hold waits at most for a payment that is in flight."""
     tax_classes: tuple[TaxClass, ...] = ()
+    fiscal_series: str | None = None
+    """Which series orders have their fiscal numbers of; None: they have none."""
     whatsapp_number: str | None = None
     language: str = "es"
     """In which buyers are written to who have not chosen another."""
@@ -187,6 +191,8 @@ def _faults(settings: TenantSettings) -> Iterator[Fault]:
             f"The maximum ({settings.maximum_seconds}) is below the hold time ({settings.hold_seconds})",
             "Send a maximum_seconds of at least hold_seconds, or a shorter hold_seconds",
         )
+    if settings.fiscal_series is not None and not re.fullmatch(SERIES_PATTERN, settings.fiscal_series):
+        yield "fiscal_series", "It is no series", "Send the name of a series of fiscal numbers, or null"
     if settings.whatsapp_number is not None and not re.fullmatch(WHATSAPP_PATTERN, settings.whatsapp_number):
         yield "whatsapp_number", "It is no number in the form of E.164", "Send it as +573001234567, or null"
     yield from _faults_of_looks(settings)
@@ -219,6 +225,31 @@ def _faults_of_taxes(given: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
         if key in seen:
             yield field, "The same name is there from the same day", "Send another day, or remove one of them"
         seen.add(key)
+
+
+def require_class(settings: TenantSettings, tax_class: str | None) -> None:
+    """Raise Invalid unless the tenant has a tax class of this name, or it is None."""
+    if tax_class is not None and tax_class not in class_names(settings):
+        _require(iter([("tax_class", "There is no such tax class", "Send one of the tenant's `tax_classes`, or null")]))
+
+
+def class_names(settings: TenantSettings) -> set[str]:
+    """The tax classes there are, of whatever day."""
+    return {one.name for one in settings.tax_classes}
+
+
+def require_known(after: TenantSettings, *, used: Collection[str], series: Collection[str]) -> None:
+    """Raise Invalid when the settings leave out a tax class that products or zones have (`used`), or name a series of
+    fiscal numbers that there is not (`series`)."""
+    _require(_faults_of_names(after, set(used), set(series)))
+
+
+def _faults_of_names(after: TenantSettings, used: set[str], series: set[str]) -> Iterator[Fault]:
+    if missing := used - class_names(after):
+        message = f"{len(missing)} of the classes that products or zones have are left out"
+        yield "tax_classes", message, "Give those another class first, or send the class with a rate of 0"
+    if after.fiscal_series is not None and after.fiscal_series not in series:
+        yield "fiscal_series", "There is no such series", "Add the series first, or send null"
 
 
 def _tax_class(given: Mapping[str, Any]) -> TaxClass:

@@ -48,6 +48,7 @@ def add(
     name: Annotated[str, typer.Argument(help="What it is called.", show_default=False)],
     price: Annotated[int, typer.Option(help="In minor units.", show_default=False)],
     offer_price: Annotated[int | None, typer.Option(help="What it costs now; below the price.")] = None,
+    tax_class: Annotated[str | None, typer.Option(help="One of the tenant's; default: no tax.")] = None,
     description: Annotated[str, typer.Option()] = "",
     stock: Annotated[int, typer.Option(help="Units in all.")] = 0,
     available: Annotated[bool, typer.Option("--available/--unavailable", help="Whether it is on sale.")] = True,
@@ -61,6 +62,7 @@ def add(
 
     given = {"id": product_id, "name": name, "description": description, "price": price, "offer_price": offer_price}
     given |= {"available": available, "one_per_cart": one_per_cart, "stock_total": stock}
+    given |= {"tax_class": tax_class}
     new = _checked(ProductIn, given).as_new()
 
     async def run() -> Product:
@@ -80,6 +82,8 @@ def change(
     price: Annotated[int | None, typer.Option(help="In minor units.")] = None,
     offer_price: Annotated[int | None, typer.Option(help="Below the price.")] = None,
     no_offer: Annotated[bool, typer.Option("--no-offer", help="End the offer.")] = False,
+    tax_class: Annotated[str | None, typer.Option(help="One of the tenant's.")] = None,
+    no_tax: Annotated[bool, typer.Option("--no-tax", help="No tax on it.")] = False,
     stock: Annotated[int | None, typer.Option(help="Units in all; not below reserved and sold.")] = None,
     available: Annotated[bool | None, typer.Option("--available/--unavailable", help="Whether it is on sale.")] = None,
     one_per_cart: Annotated[bool | None, typer.Option("--one-per-cart/--many-per-cart")] = None,
@@ -91,11 +95,14 @@ def change(
     from domain.ids import ProductId
 
     given = {"name": name, "description": description, "price": price, "offer_price": offer_price}
-    given |= {"stock_total": stock, "available": available, "one_per_cart": one_per_cart}
+    given |= {"stock_total": stock, "available": available, "one_per_cart": one_per_cart, "tax_class": tax_class}
     given = {field: value for field, value in given.items() if value is not None}
     if no_offer and offer_price is not None:
         raise typer.BadParameter("--offer-price and --no-offer exclude each other")
+    if no_tax and tax_class is not None:
+        raise typer.BadParameter("--tax-class and --no-tax exclude each other")
     given |= {"offer_price": None} if no_offer else {}
+    given |= {"tax_class": None} if no_tax else {}
     if not given:
         raise typer.BadParameter("name something to change: see `holdfast products set --help`")
     changes = _checked(ProductPatch, given).as_changes()
@@ -173,4 +180,6 @@ def _show(products: Iterable[Product]) -> None:
 
 
 def _remarks(row: Product) -> list[str]:
-    return [*([] if row.available else ["not on sale"]), *(["one per cart"] if row.one_per_cart else [])]
+    remarks = [] if row.available else ["not on sale"]
+    remarks += ["one per cart"] if row.one_per_cart else []
+    return [*remarks, *([row.tax_class] if row.tax_class else [])]

@@ -30,7 +30,7 @@ Changes = Annotated[
 ]
 PIPE_WIDTH = 160
 """Columns of a table that no terminal shows."""
-_TEXTS = frozenset({"name", "currency", "late_payments", "whatsapp_number"})
+_TEXTS = frozenset({"name", "currency", "late_payments", "whatsapp_number", "fiscal_series"})
 _NONE = "null"
 
 
