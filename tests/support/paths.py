@@ -8,10 +8,22 @@ from typing import Any
 
 from temporalio.client import WorkflowHandle
 
+from activities.fulfilment.outcomes import NotYet
+from activities.fulfilment.starting import Fulfilling
+from db.contacts import Contact, put_contact
+from db.fulfilment_steps import ask_again
 from db.order_refunds import decide_order_refund
+from domain.fulfilment import OrderRef, Step
 from domain.gateway import PaymentStatus
+from domain.ids import OrderId, order_id_for
 from domain.messages import Line
-from domain.naming import CONSISTENCY_CHECK, PURGE_TOKENS, order_refunds_workflow_id
+from domain.naming import (
+    CONSISTENCY_CHECK,
+    PURGE_TOKENS,
+    fulfilment_workflow_id,
+    order_refunds_workflow_id,
+    replay_workflow_id,
+)
 from domain.payment_messages import LatePayment
 from tests.support import faults
 from tests.support.checkouts import a_start
@@ -227,6 +239,43 @@ async def order_refunded_in_parts(till: Till) -> Run:
         await decide_order_refund(till.db, till.tenant, OPERATOR, a_refund(till.tenant, order, amount))
     await till.delivery.start_order_refunds(till.tenant, order)
     run = till.client.get_workflow_handle(order_refunds_workflow_id(till.tenant, order))
+    await run.result()
+    return run
+
+
+@path
+async def fulfilled(till: Till) -> Run:
+    held = await till.start()
+    await put_contact(till.db, till.tenant, held.id, held.start.buyer, Contact("ana@example.com", "+573001234567"))
+    await till.pay(held)
+    await till.result(held)
+    order = OrderRef(till.tenant, order_id_for(till.tenant, held.id))
+    await Fulfilling(till.client, TASK_QUEUE).start_fulfilment(order)
+    run = till.client.get_workflow_handle(fulfilment_workflow_id(till.tenant, order.order_id))
+    await run.result()
+    return run
+
+
+@path
+async def fulfilled_when_the_mail_server_was_back(till: Till) -> Run:
+    till.mail.fails = NotYet("down")
+
+    async def mended() -> bool:
+        if till.faults.seen["send_confirmation"]:
+            till.mail.fails = None
+        return till.mail.fails is None
+
+    walking = asyncio.create_task(fulfilled(till))
+    await eventually(mended)
+    return await walking
+
+
+@path
+async def fulfilment_step_again(till: Till) -> Run:
+    order = OrderId((await fulfilled(till)).id.rpartition("/")[2])
+    asked = await ask_again(till.db, till.tenant, order, Step.MAIL, "again", OPERATOR)
+    await Fulfilling(till.client, TASK_QUEUE).replay(asked)
+    run = till.client.get_workflow_handle(replay_workflow_id(till.tenant, order, Step.MAIL, asked.replay))
     await run.result()
     return run
 

@@ -25,7 +25,7 @@ RECORDED = sorted(HISTORIES.glob("*.json"))
 CHECKOUTS = [
     path
     for path in RECORDED
-    if not path.stem.startswith(("late_payment", "order_refunded", "consistency_check", "purge_tokens"))
+    if not path.stem.startswith(("late_payment", "order_refunded", "fulfil", "consistency_check", "purge_tokens"))
 ]
 E_MAIL = re.compile(r"[\w.+-]+@[\w-]+\.\w+")
 MACHINE = re.compile(r"/home/|/root/|/tmp/|/usr/|\.py\b|\d+@\w")
