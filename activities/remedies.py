@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from activities.delivery import Delivery
 from db.database import Database
 from db.inbox import record_event
-from db.reconciliation import record_refunded
+from db.reconciliation import record_refunded, waiting_capture
 from db.refunds import refund_owed
 from domain.gateway import GatewayPayment, PaymentEvent, PaymentStatus
 from domain.ids import EventId, PaymentId, TenantId
@@ -29,6 +29,8 @@ class Remedies:
         match ADVICE[kind].remedy:
             case Remedy.DELIVER:
                 await self._deliver(tenant, theirs)
+            case Remedy.REDELIVER:
+                await self._redeliver(tenant, theirs)
             case Remedy.RECORD:
                 await record_refunded(self._db, tenant, theirs)
             case Remedy.REFUND:
@@ -54,6 +56,11 @@ class Remedies:
         stored = await record_event(self._db, tenant, event, json.dumps({"from": "reconciliation"}).encode())
         if stored is not None:
             await self._delivery.deliver(tenant, stored, again=True)
+
+    async def _redeliver(self, tenant: TenantId, payment: GatewayPayment) -> None:
+        event = await waiting_capture(self._db, tenant, payment.gateway, payment.payment_id)
+        if event is not None:  # Else it was settled in the meantime.
+            await self._delivery.deliver(tenant, event, again=True)
 
     async def _refund(self, tenant: TenantId, payment: GatewayPayment) -> None:
         owed = await refund_owed(self._db, tenant, payment.gateway, payment.payment_id)

@@ -12,6 +12,7 @@ from psycopg.rows import DictRow
 
 from db import reconciliation_sql as sql
 from db.database import Database
+from db.inbox import EVENT_COLUMNS, StoredEvent, events_of
 from db.payments import payment_key
 from domain.gateway import GatewayPayment, PaymentStatus
 from domain.ids import CheckoutId, GatewayName, OrderId, PaymentId, TenantId
@@ -133,6 +134,14 @@ async def to_ask(
 async def repair_begun(db: Database, tenant: TenantId, gateway: GatewayName, payment: PaymentId, kind: Kind) -> None:
     """The finding's repair was handed over. The first time counts."""
     await db.run(tenant, (sql.REPAIR_BEGUN, {**payment_key(tenant, gateway, payment), "kind": kind}))
+
+
+async def waiting_capture(
+    db: Database, tenant: TenantId, gateway: GatewayName, payment: PaymentId
+) -> StoredEvent | None:
+    """The oldest event of the payment's capture that is in the inbox undecided."""
+    [rows] = await db.run(tenant, (EVENT_COLUMNS + sql.WAITING_CAPTURE, payment_key(tenant, gateway, payment)))
+    return next(iter(events_of(rows)), None)
 
 
 async def record_refunded(db: Database, tenant: TenantId, payment: GatewayPayment) -> None:

@@ -159,6 +159,12 @@ ACCEPT = """
     RETURNING resolved_at
 """
 
+WAITING_CAPTURE = """
+    WHERE e.tenant_id = %(tenant)s AND e.gateway = %(gateway)s AND e.payment_id = %(payment)s AND e.kind = 'captured'
+      AND e.state <> 'settled'
+    ORDER BY e.received_at LIMIT 1
+"""
+
 # The checkout first, as `settle` does, so that both never write the payment's outcome at once.
 LOCK_CHECKOUT = "SELECT id FROM checkouts WHERE tenant_id = %(tenant)s AND id = %(checkout)s FOR UPDATE"
 RECORD_REFUNDED = """

@@ -50,6 +50,8 @@ class Remedy(StrEnum):
 
     DELIVER = "deliver"
     """Hand the capture over as if its webhook had come: `deliver` and `settle` decide."""
+    REDELIVER = "redeliver"
+    """Hand its event over again, which is in the inbox."""
     RECORD = "record"
     """Record the outcome: the money has gone back already."""
     REFUND = "refund"
@@ -81,9 +83,9 @@ ADVICE: Mapping[Kind, Advice] = {
         "if it stays: refund this payment; the order keeps the other one",
     ),
     Kind.PAID_AND_WAITING: Advice(
-        Remedy.PEOPLE,
+        Remedy.REDELIVER,
         "the gateway has taken the money; its event waits undecided in the inbox",
-        "look for its event with `holdfast webhooks`: its checkout is not known, or no worker runs",
+        "if it stays: look for its event with `holdfast webhooks`; its checkout is not known, or no worker runs",
     ),
     Kind.REFUNDED_UNSEEN: Advice(
         Remedy.RECORD,
@@ -178,7 +180,13 @@ class Counts:
         mine, theirs = self.as_dict(), other.as_dict()
         return Counts(**{name: mine[name] + theirs[name] for name in mine})
 
+    @property
+    def disagreed(self) -> int:
+        """Repaired, flagged or both."""
+        return self.compared - self.agreed - self.too_young
+
     def as_dict(self) -> dict[str, int]:
+        """By name."""
         return dict(vars(self))
 
 

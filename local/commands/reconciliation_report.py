@@ -40,9 +40,10 @@ def lines(ledger: LedgerRef, done: Reconciliation, *, dry: bool) -> Iterator[Lin
     width = max((len(seen.payment_id) for seen in done.seen), default=0)
     for seen in sorted(done.seen, key=lambda seen: (not seen.flagged, seen.kind, seen.payment_id)):
         yield from _finding(seen, width)
-    hidden = done.counts.repaired + done.counts.flagged - len(done.seen)
-    if len(done.seen) >= _most_shown() and hidden > 0:
-        yield Line("…", f"and more: `holdfast payments findings` lists all that is open ({hidden} not shown)")
+    hidden = done.counts.disagreed - len(done.seen)
+    if hidden > 0:
+        yield Line("", "")
+        yield Line("", f"and {hidden:,} more, not shown: see `holdfast payments findings`")
 
 
 def as_json(ledger: LedgerRef, done: Reconciliation, *, dry: bool) -> Mapping[str, Any]:
@@ -73,19 +74,18 @@ def sides(detail: Mapping[str, Any]) -> tuple[str, str]:
 
 def _counts(done: Reconciliation, *, dry: bool) -> Iterator[Line]:
     counts = done.counts
-    notes = {
-        "compared": "",
-        "agreed": "",
-        "noted": "of those, the gateway had news of the payment that we had not heard",
-        "too young": "changed in the last minutes: the next run judges them",
-        "repaired": "a repair was begun: look again in a minute" if counts.repaired else "",
-        "flagged": "somebody should look at these" if counts.flagged else "",
-    }
-    values = {**counts.as_dict(), "too young": counts.too_young}
-    for name, note in notes.items():
-        if values[name] or name not in ("noted", "too young"):
-            style = "red" if name == "flagged" and counts.flagged else None
-            yield Line(name, f"{values[name]:>7,}{f'   {note}' if note else ''}", style)
+    yield Line("compared", f"{counts.compared:>7,}")
+    yield Line("agreed", f"{counts.agreed:>7,}")
+    if counts.noted:
+        yield Line("news", f"{counts.noted:>7,}   of payments whose state at the gateway had not reached us")
+    if counts.too_young:
+        yield Line("too young", f"{counts.too_young:>7,}   changed in the last minutes: the next run judges them")
+    if dry:
+        yield Line("to repair", f"{counts.disagreed - counts.flagged:>7,}")
+    else:
+        yield Line("repaired", f"{counts.repaired:>7,}{'   look again in a minute' if counts.repaired else ''}")
+    note, style = ("   somebody should look", "red") if counts.flagged else ("", None)
+    yield Line("flagged", f"{counts.flagged:>7,}{note}", style)
     if dry:
         yield Line("", "a dry run: nothing was written, no repair was begun")
 
@@ -139,12 +139,6 @@ def _as_json(seen: Seen) -> Mapping[str, Any]:
 
 def _moment(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
-
-
-def _most_shown() -> int:
-    from activities.comparing import MOST_SHOWN
-
-    return MOST_SHOWN
 
 
 def padded(line: Line) -> str:

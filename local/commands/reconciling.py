@@ -48,7 +48,9 @@ def reconcile(
     """Hold a gateway's list of payments against ours now, as the hourly schedule does. Exit 3: something is flagged."""
     from local.commands import reconciliation_report as report
 
-    done = asyncio.run(_run(tenant, gateway, _since(since), timedelta(minutes=grace), dry=dry_run))
+    done = asyncio.run(
+        _run(tenant, gateway, since_when(since, datetime.now(UTC)), timedelta(minutes=grace), dry=dry_run)
+    )
     if as_json:
         typer.echo(json.dumps([report.as_json(ledger, one, dry=dry_run) for ledger, one in done], indent=2))
     else:
@@ -140,7 +142,10 @@ async def _one(
 @asynccontextmanager
 async def _reconciler(tenant: str | None, grace: timedelta) -> AsyncIterator[tuple[Database, TenantId, Reconciler]]:
     """Wired as the worker has it. Of a Temporal that is down, a repair tells."""
+    import logging
+
     import httpx
+    import structlog
 
     from activities.gateways.registry import gateways_from
     from activities.gateways.secrets import TenantSecrets
@@ -149,6 +154,8 @@ async def _reconciler(tenant: str | None, grace: timedelta) -> AsyncIterator[tup
     from db.keyring import KeyRing
 
     settings = joined_settings()
+    # The report says it all, and standard output is for it alone.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     async with tenant_database(settings, tenant) as (db, owner), httpx.AsyncClient() as http:
         secrets = TenantSecrets(db, KeyRing.parse(settings.secret_keys.get_secret_value()))
         gateways = gateways_from(settings.gateways, http, secrets)
@@ -156,17 +163,17 @@ async def _reconciler(tenant: str | None, grace: timedelta) -> AsyncIterator[tup
         yield db, owner, reconciler_from(db, client, settings.task_queue, gateways, grace=grace)
 
 
-def _since(text: str | None) -> datetime | None:
-    """The time that `--since` names, in UTC."""
+def since_when(text: str | None, now: datetime) -> datetime | None:
+    """The time that `--since` names, in UTC. Raises typer.BadParameter."""
     if text is None:
         return None
     ago = _AGO.fullmatch(text)
     try:
-        at = datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])}) if ago else datetime.fromisoformat(text)
+        at = now - timedelta(**{_UNITS[ago[2]]: int(ago[1])}) if ago else datetime.fromisoformat(text)
         at = (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise typer.BadParameter("--since is 90m, 24h, 7d or a time such as 2026-11-01T00:00Z") from None
-    if at.year < 2000 or at > datetime.now(UTC):
+    if at.year < 2000 or at > now:
         raise typer.BadParameter("--since is a time in the past, not before the year 2000")
     return at
 

@@ -170,6 +170,7 @@ def test_only_people_can_mend_what_somebody_may_have_meant() -> None:
     assert by_itself == {
         Kind.PAID_WITHOUT_OUTCOME,
         Kind.SECOND_CAPTURE,
+        Kind.PAID_AND_WAITING,
         Kind.REFUNDED_UNSEEN,
         Kind.REFUND_UNFINISHED,
         Kind.ORDER_REFUND_UNFINISHED,
