@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,12 +17,13 @@ from activities.gateways.options import GatewayOptions
 from activities.gateways.registry import gateways_from
 from activities.gateways.sandbox import SANDBOX
 from domain.errors import GatewayRefused, GatewayUnavailable
-from domain.gateway import GatewayPayment, PaymentStatus, RefundStatus
-from domain.ids import PaymentId, TenantId
+from domain.gateway import GatewayPayment, PaymentStatus, PaymentToStart, RefundStatus
+from domain.ids import CheckoutId, PaymentId, TenantId
 from tests.support.gateway import SECRET, RunningGateway, running_gateway
 
 DEMO = TenantId("demo")
 CHECKOUT = "0b5c1f5e-6d0e-5c57-9f0e-2a8f6f3f1c11"
+LONG_AGO, FAR_AHEAD = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 NOWHERE = "http://127.0.0.1:9"  # The discard port: nobody listens, and these tests look at no webhook.
 
 
@@ -137,6 +140,151 @@ async def test_an_idempotency_key_makes_one_payment(sandbox: RunningGateway) -> 
     assert {answer.json()["id"] for answer in answers} == {(await sandbox.payments_of(CHECKOUT))[0]["id"]}
     assert len(await sandbox.payments_of(CHECKOUT)) == 1
     assert other.status_code == 422
+
+
+def wish(key: str = "start-1", **changes: Any) -> PaymentToStart:
+    wanted: dict[str, Any] = {
+        "checkout_id": CheckoutId(CHECKOUT),
+        "amount": 5500,
+        "currency": "COP",
+        "idempotency_key": key,
+        "ends_at": datetime.now(UTC) + timedelta(minutes=15),
+        "description": "Order 7",
+    }
+    return PaymentToStart(**(wanted | changes))
+
+
+async def test_a_started_payment_has_its_own_page_on_which_its_buyer_pays(
+    sandbox: RunningGateway, adapter: Gateway
+) -> None:
+    started = await adapter.start(DEMO, wish(return_url="https://shop.example.com/<back>"))
+    assert (started.status, started.url) == (PaymentStatus.CREATED, f"{sandbox.url}/pay/{started.payment_id}")
+    assert (await fetched(adapter, started.payment_id)).checkout_id == CHECKOUT
+    async with httpx.AsyncClient(base_url=sandbox.url, follow_redirects=True, trust_env=False) as client:
+        page = (await client.get(f"/pay/{started.payment_id}")).text
+        assert "55.00 COP" in page
+        assert "Order 7" in page
+        assert 'href="https://shop.example.com/&lt;back&gt;"' in page
+        declined = await client.post(f"/pay/{started.payment_id}/decline")
+        assert (declined.status_code, declined.url.path) == (200, f"/pay/{started.payment_id}")
+        paid = await client.post(f"/pay/{started.payment_id}/pay")
+        assert "<button" not in paid.text
+        assert (await client.post(f"/pay/{started.payment_id}/refund")).status_code == 422
+        assert (await client.get("/pay/pay_unknown")).status_code == 404
+    assert (await fetched(adapter, started.payment_id)).status is PaymentStatus.CAPTURED
+
+
+async def test_asking_again_with_the_same_key_starts_one_payment_also_when_the_end_has_moved(
+    sandbox: RunningGateway, adapter: Gateway
+) -> None:
+    made = await asyncio.gather(
+        *[adapter.start(DEMO, wish(ends_at=datetime.now(UTC) + timedelta(minutes=n))) for n in range(8)]
+    )
+    assert len({one.payment_id for one in made}) == len(await sandbox.payments_of(CHECKOUT)) == 1
+    with pytest.raises(GatewayRefused):
+        await adapter.start(DEMO, wish(amount=5600))
+
+
+@pytest.mark.parametrize("status", ["created", "failed"])
+async def test_an_expired_payment_can_be_paid_no_more_and_a_repeat_says_the_same(
+    sandbox: RunningGateway, adapter: Gateway, status: str
+) -> None:
+    payment_id = (await adapter.start(DEMO, wish())).payment_id
+    if status == "failed":
+        await sandbox.decline(payment_id)
+    for _ in range(2):
+        ended = await adapter.expire(DEMO, payment_id)
+        assert ended is not None
+        assert ended.status is PaymentStatus.EXPIRED
+    for action in ("pay", "process", "decline"):
+        with pytest.raises(httpx.HTTPStatusError, match="409"):
+            await sandbox.call("POST", f"/payments/{payment_id}/{action}")
+    kinds = [copy["type"] for copy in await sandbox.webhooks(payment_id)]
+    assert kinds.count("payment.expired") == 1
+
+
+async def test_a_payment_that_the_buyer_was_quicker_to_make_is_told_as_it_is(
+    sandbox: RunningGateway, adapter: Gateway
+) -> None:
+    payment_id = (await adapter.start(DEMO, wish())).payment_id
+    for act, status in ((sandbox.process, "processing"), (sandbox.pay, "captured"), (sandbox.refund, "refunded")):
+        await act(payment_id)
+        found = await adapter.expire(DEMO, payment_id)
+        assert found is not None
+        assert found.status == status
+    assert await adapter.expire(DEMO, PaymentId("pay_unknown")) is None
+
+
+async def test_expiring_and_paying_at_once_end_in_one_of_both(sandbox: RunningGateway, adapter: Gateway) -> None:
+    for number in range(10):
+        payment_id = (await adapter.start(DEMO, wish(f"start-{number}"))).payment_id
+        ended, _ = await asyncio.gather(
+            adapter.expire(DEMO, payment_id), sandbox.pay(payment_id), return_exceptions=True
+        )
+        assert isinstance(ended, GatewayPayment)
+        assert ended.status in (PaymentStatus.EXPIRED, PaymentStatus.CAPTURED)
+        assert (await fetched(adapter, payment_id)).status is ended.status
+
+
+async def test_every_payment_of_the_tenant_is_listed_over_many_pages_with_what_was_given_back(
+    sandbox: RunningGateway, adapter: Gateway
+) -> None:
+    before = datetime.now(UTC)
+    ours = [(await sandbox.create("demo", None, 100 + n))["id"] for n in range(250)]
+    await sandbox.create("other", None, 700)
+    await sandbox.pay(ours[3])
+    await sandbox.refund(ours[3], 50)
+    after = datetime.now(UTC) + timedelta(seconds=1)
+    listed = [one async for one in adapter.payments(DEMO, before, after)]
+    assert [one.payment_id for one in listed] == ours
+    assert (listed[3].status, listed[3].refunded_amount) == (PaymentStatus.CAPTURED, 50)
+    assert [one async for one in adapter.payments(DEMO, before - timedelta(hours=1), before)] == []
+    assert [one async for one in adapter.payments(DEMO, after, after + timedelta(hours=1))] == []
+
+
+async def test_the_list_holds_what_was_made_from_then_to_then(sandbox: RunningGateway, adapter: Gateway) -> None:
+    made = [await sandbox.create("demo", None, 100) for _ in range(3)]
+    times = [datetime.fromisoformat(one["created_at"]) for one in made]
+    first = [one.payment_id async for one in adapter.payments(DEMO, times[0], times[1])]
+    rest = [one.payment_id async for one in adapter.payments(DEMO, times[1], times[2] + timedelta(seconds=1))]
+    assert [*first, *rest] == [one["id"] for one in made]
+    assert len(first) == 1
+
+
+@pytest.mark.parametrize("fault", ["down", "slow", "garbage"])
+@pytest.mark.parametrize("call", ["start", "expire", "list"])
+async def test_each_call_that_fails_is_asked_again_until_it_is_mended(
+    sandbox: RunningGateway, adapter: Gateway, call: str, fault: str
+) -> None:
+    payment_id = (await adapter.start(DEMO, wish())).payment_id
+    asked: Callable[[], Awaitable[Any]] = {
+        "start": lambda: adapter.start(DEMO, wish("start-2")),
+        "expire": lambda: adapter.expire(DEMO, payment_id),
+        "list": lambda: anext(adapter.payments(DEMO, LONG_AGO, FAR_AHEAD)),
+    }[call]
+    await sandbox.fail(**{call: fault})
+    with pytest.raises(GatewayUnavailable):
+        await asked()
+    await sandbox.fail()
+    assert await asked() is not None
+
+
+@pytest.mark.parametrize("call", ["start", "expire"])
+async def test_what_was_done_before_the_answer_was_lost_is_done_once(
+    sandbox: RunningGateway, adapter: Gateway, call: str
+) -> None:
+    payment_id = (await adapter.start(DEMO, wish())).payment_id
+    await sandbox.fail(**{call: "timeout_after_acting"})
+    with pytest.raises(GatewayUnavailable):
+        await (adapter.start(DEMO, wish("start-2")) if call == "start" else adapter.expire(DEMO, payment_id))
+    await sandbox.fail()
+    if call == "start":
+        await adapter.start(DEMO, wish("start-2"))
+        assert len(await sandbox.payments_of(CHECKOUT)) == 2
+    else:
+        ended = await adapter.expire(DEMO, payment_id)
+        assert ended is not None
+        assert ended.status is PaymentStatus.EXPIRED
 
 
 @pytest.mark.parametrize("fault", ["down", "slow", "garbage"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
@@ -51,6 +52,24 @@ async def test_payments_ledger_and_undelivered_webhooks_survive_a_restart(tmp_pa
         assert after == before
     assert record["state"] == "delivered"
     assert {webhook.event["id"] for webhook in shop.got} == {record["event_id"]}
+
+
+async def test_a_file_of_an_older_version_is_read_and_gets_what_is_new(tmp_path: Path, shop: Receiver) -> None:
+    older = """create table payments (
+        id text primary key, tenant text not null, checkout_id text, amount integer not null, currency text not null,
+        status text not null, reference text, reason text, refunded_amount integer not null default 0,
+        created_at text not null, updated_at text not null
+    )"""
+    with contextlib.closing(sqlite3.connect(tmp_path / "gateway.db")) as connection:
+        connection.execute(older)
+        connection.execute(
+            "insert into payments values ('pay_1', 'demo', null, 5, 'COP', 'created', null, null, 0, '', '')"
+        )
+        connection.commit()
+    for _ in range(2):
+        async with running_gateway(tmp_path, shop.url) as sandbox:
+            found = await sandbox.payment("pay_1")
+            assert (found["ends_at"], found["return_url"]) == (None, None)
 
 
 async def test_a_database_that_fails_once_does_not_stop_deliveries(

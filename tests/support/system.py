@@ -150,7 +150,13 @@ class System:
 
 @asynccontextmanager
 async def running_system(
-    database_url: str, temporal_address: str, namespace: str, folder: Path, **gateway: float
+    database_url: str,
+    temporal_address: str,
+    namespace: str,
+    folder: Path,
+    *,
+    stripe_api_base: str | None = None,
+    **gateway: float,
 ) -> AsyncIterator[System]:
     """Everything up, in under a second; everything checked and down at the end. `gateway`: more of GatewayConfig."""
     client = await Client.connect(temporal_address, namespace=namespace)
@@ -162,7 +168,11 @@ async def running_system(
             running_gateway(folder, f"http://127.0.0.1:{port}", SECRET, **gateway)
         )
         settings = api_settings(
-            database_url, sandbox_gateway_url=sandbox.url, sandbox_gateway_secret=SecretStr(SECRET), log_format="json"
+            database_url,
+            sandbox_gateway_url=sandbox.url,
+            sandbox_gateway_secret=SecretStr(SECRET),
+            stripe_api_base=stripe_api_base,
+            log_format="json",
         )
         database = await stack.enter_async_context(_database(database_url))
         outgoing = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
