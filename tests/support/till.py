@@ -17,12 +17,15 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 import worker
+from activities.closing import Closing
 from activities.delivery import Delivery, Handed
 from activities.repair import Repair
 from api.engine import Engine, Outlook
 from api.fair_places import FairPlaces
+from api.paying import Paying
 from db.database import Database
 from db.inbox import record_event
+from db.payment_starts import PaymentWish
 from domain.errors import GatewayRefused, GatewayUnavailable
 from domain.gateway import (
     GatewayPayment,
@@ -94,6 +97,14 @@ class FakeGateway:
         self.payments[capture.payment_id] = GatewayPayment(
             SANDBOX, capture.payment_id, capture.checkout_id, status, capture.amount, capture.currency, 0, tenant
         )
+
+    def stands(self, payment_id: PaymentId, status: PaymentStatus) -> None:
+        """Let the payment stand so, without a word to us."""
+        self.payments[payment_id] = replace(self.payments[payment_id], status=status)
+
+    def status(self, payment_id: PaymentId) -> PaymentStatus:
+        """How the payment stands."""
+        return self.payments[payment_id].status
 
     async def fetch(self, tenant: TenantId, payment_id: PaymentId) -> GatewayPayment | None:
         """As the interface says."""
@@ -240,6 +251,14 @@ class Till:
         await self.webhook(capture)
         return capture
 
+    async def start_payment(self, held: Held, key: str | None = None) -> PaymentId:
+        """The storefront starts a payment of the checkout's total, as the API does it; nobody has made it yet."""
+        gateways: Any = {SANDBOX: self.gateway}
+        paying = Paying(self.db, self.engine, self.delivery, Closing(self.db, gateways))
+        key = key or uuid.uuid4().hex
+        wish = PaymentWish(held.start.ref, held.start.buyer, key, FINGERPRINT, SANDBOX)
+        return (await paying.start(wish)).payment_id
+
     async def confirm(self, held: Held, capture: Capture, *, known: bool = False, key: str | None = None) -> Answered:
         """The storefront says that it was paid; `known`: the webhook told us before."""
         update = ConfirmUpdate(capture.gateway, capture.payment_id, datetime.now(UTC), FINGERPRINT)
@@ -293,5 +312,6 @@ async def a_till(
         ):
             yield Till(
                 client, db, Rows(admin), admin, name, catalogue, gateway, faults, delivery,
-                Repair(db, database_url, delivery), Engine(client, TASK_QUEUE, b"k" * 32, FairPlaces(64)), mail, renderer,
+                Repair(db, database_url, delivery), Engine(client, TASK_QUEUE, b"k" * 32, FairPlaces(64)),
+                mail, renderer,
             )  # fmt: skip
