@@ -265,9 +265,8 @@ async def fulfilled_when_the_mail_server_was_back(till: Till) -> Run:
             till.mail.fails = None
         return till.mail.fails is None
 
-    walking = asyncio.create_task(fulfilled(till))
-    await eventually(mended)
-    return await walking
+    run, _ = await asyncio.gather(fulfilled(till), eventually(mended))
+    return run
 
 
 @path
