@@ -38,11 +38,10 @@ def test_a_time_or_how_long_ago(text: str | None, at: datetime | None) -> None:
     assert since_when(text, NOW) == at
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "yesterday", "0d", "-1d", "1.5h", "24", "h", "999999d", "9999999m", "2999-01-01", "1999-12-31", "0001-01-01"]
-    + ["0001-01-01T00:00+14:00", "9999-12-31T23:59-14:00", "24h ", "２4h"],
-)
+NO_TIMES = "yesterday 0d -1d 1.5h 24 h 999999d 9999999m 2999-01-01 1999-12-31 0001-01-01 0001-01-01T00:00+14:00"
+
+
+@pytest.mark.parametrize("text", ["", "24h ", "9999-12-31T23:59-14:00", "\N{FULLWIDTH DIGIT TWO}4h", *NO_TIMES.split()])
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="--since is"):
         since_when(text, NOW)
