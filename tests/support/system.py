@@ -38,7 +38,7 @@ from tests.support import shop
 from tests.support.api import api_settings, running_api, serving
 from tests.support.buyers import Buyer
 from tests.support.contract import Contract
-from tests.support.fulfilment import Pigeonhole, near_fulfilment
+from tests.support.fulfilment import NearRenderer, Pigeonhole, near_fulfilment
 from tests.support.gateway import SECRET, RunningGateway, running_gateway
 from worker import all_activities, make_worker
 
@@ -88,6 +88,8 @@ class System:
     database: Database
     mail: Pigeonhole
     """Where e-mails go."""
+    renderer: NearRenderer
+    """What makes tickets."""
     unmatched: set[str] = field(default_factory=set)
     """Payments that name no checkout of their tenant: they stay captured and undecided, which is right."""
     without_run: set[str] = field(default_factory=set)
@@ -180,8 +182,10 @@ async def running_system(
         activities = all_activities(
             database, database_url, client, settings.task_queue, gateways_from(settings.gateways, outgoing, secrets)
         )
-        mail = Pigeonhole()
-        fulfilment = await stack.enter_async_context(near_fulfilment(database, client, settings.task_queue, mail))
+        mail, renderer = Pigeonhole(), NearRenderer()
+        fulfilment = await stack.enter_async_context(
+            near_fulfilment(database, client, settings.task_queue, mail, renderer)
+        )
         worker = WorkerSwitch(client, settings.task_queue, [*activities, *fulfilment])
         app = create_app(settings, client=client)
         http = await stack.enter_async_context(serving(app, port))
@@ -189,7 +193,7 @@ async def running_system(
         http.event_hooks = {"response": [contract.hook]}
         await worker.start()
         stack.push_async_callback(worker.stop)
-        system = System(http, sandbox, client, settings, admin, worker, contract, database, mail)
+        system = System(http, sandbox, client, settings, admin, worker, contract, database, mail, renderer)
         yield system
         await system.end_well()
 
