@@ -11,6 +11,7 @@ from typing import Any
 from psycopg import errors
 
 from db.database import Database, Statement, Transaction
+from db.fiscal_sql import NUMBER
 from db.limits_sql import UNCOUNT
 from db.settle_again import hold_again, overdue_in_the_way
 from db.settle_seen import Seen
@@ -116,7 +117,7 @@ async def _free_overdue(db: Database, ref: CheckoutRef) -> bool:
 
 
 def _writes(seen: Seen, verdict: Verdict) -> list[Statement]:
-    """Checkout, then limits, cart, stock items by id, and payment: the global lock order."""
+    """Checkout, then limits, cart, stock items by id, payment, and fiscal series: the global lock order."""
     values = {**_values(seen.request), "at": seen.look["now"], "becomes": verdict.becomes, "cart": seen.row["cart_id"]}
     counted = verdict.becomes is not None and not verdict.reserves
     writes: list[Statement] = [(UNCOUNT, values)] if counted else []
@@ -131,6 +132,8 @@ def _writes(seen: Seen, verdict: Verdict) -> list[Statement]:
         writes.append((REFUND_PAYMENT, {**values, **_of_payment(verdict)}))
     if verdict.capture is not None:
         writes.append((SETTLE_EVENTS, {**values, **_of_payment(verdict)}))
+    if verdict.becomes is CheckoutStatus.CONFIRMED:  # Last: everybody who confirms queues at the series.
+        writes += [(sql, values) for sql in NUMBER]
     return writes
 
 
