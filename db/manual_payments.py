@@ -12,7 +12,7 @@ from db.audit import note
 from db.database import Database, Statement, Transaction
 from db.inbox import event_statements
 from domain.checkout import CheckoutStatus
-from domain.errors import CheckoutRefused, Conflict, IdempotencyKeyReused, Invalid, ManualPaymentExists, NotFound
+from domain.errors import CheckoutRefused, IdempotencyKeyReused, Invalid, ManualPaymentExists, NotFound, NothingToPay
 from domain.gateway import PaymentEvent, PaymentStatus
 from domain.ids import Actor, CheckoutId, EventId, GatewayName, PaymentId, TenantId
 
@@ -94,7 +94,7 @@ class ManualPayment:
 async def record_manual_payment(db: Database, tenant: TenantId, actor: Actor, new: NewManualPayment) -> ManualPayment:
     """Store the payment, its event in the inbox and its audit row, together; a repeat finds the first one's.
 
-    Raises NotFound, CheckoutRefused, Conflict (nothing is due), Invalid (`amount` is not the checkout's total),
+    Raises NotFound, CheckoutRefused, NothingToPay, Invalid (`amount` is not the checkout's total),
     IdempotencyKeyReused, and ManualPaymentExists when the checkout has another one of this name.
     """
 
@@ -146,7 +146,7 @@ def _payment(actor: Actor, new: NewManualPayment, checkout: DictRow) -> ManualPa
     if checkout["status"] == CheckoutStatus.REFUSED:
         raise CheckoutRefused
     if total == 0:
-        raise Conflict("There is nothing to pay for this checkout.")
+        raise NothingToPay
     if new.amount not in (None, total):
         field = {"field": "amount", "message": "It is not the checkout's total", "fix": "Leave it out, or send `total`"}
         raise Invalid("`amount` is not the checkout's total.", errors=[field], total=total)

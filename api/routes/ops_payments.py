@@ -35,6 +35,7 @@ from domain.errors import (
     Invalid,
     ManualPaymentExists,
     NotFound,
+    NothingToPay,
     Unauthorized,
     Unavailable,
 )
@@ -80,7 +81,7 @@ async def one(gateway: GatewayPath, payment_id: PaymentPath, caller: Administrat
     operation_id="recordManualPayment",
     summary="Record a payment seen elsewhere",
     status_code=status.HTTP_201_CREATED,
-    responses=documented(*WRITING, CheckoutRefused, ManualPaymentExists, Conflict),
+    responses=documented(*WRITING, CheckoutRefused, ManualPaymentExists, NothingToPay),
 )
 async def record(
     checkout_id: CheckoutPath, body: ManualPaymentIn, caller: Administration, services: Wired, key: IdempotencyKey

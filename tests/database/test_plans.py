@@ -24,7 +24,12 @@ from db.inbox_reading import EventFilter, event_with_body, list_events
 from db.line_metadata import remember_metadata
 from db.lines import change_lines
 from db.lines_look import look_before_change
+from db.manual_refunds import record_returned_money
+from db.order_refunds import decide_order_refund, next_order_refund, order_refund_made, order_refunds_owed
+from db.order_returns import NewReturn, return_stock
+from db.orders import read_order
 from db.overdue import overdue_anywhere, overdue_on, overdue_on_cart
+from db.payment_reading import PaymentFilter, list_payments, read_payment
 from db.refunds import refunds_owed
 from db.replay import take_batch
 from db.reserve import reserve
@@ -40,6 +45,7 @@ from tests.support import shop
 from tests.support.checkouts import Rows, a_capture, a_start, an_event, cancel, confirm, expire, opened
 from tests.support.lines import adding, removing
 from tests.support.races import deadlocks
+from tests.support.sales import OPERATOR, a_refund, a_sale, a_sale_by_hand
 
 ITEMS, CLOSED, SEATS = 20_000, 25_000, 20_000
 FILL = """
@@ -81,6 +87,9 @@ FILL = """
                                 occurred_at, state, settled_at, body)
         SELECT 'big', 'sandbox', payment_id, 'captured', payment_id, checkout_id, 1000, 'COP', created_at, 'settled',
                created_at, '' FROM orders;
+    INSERT INTO payments (tenant_id, gateway, payment_id, checkout_id, status, amount, currency, known_at)
+        SELECT 'big', 'sandbox', payment_id, id, 'captured', 1000, 'COP',
+               created_at + row_number() OVER () * interval '1 millisecond' FROM orders;
     INSERT INTO checkout_changes (tenant_id, checkout_id, request_id, fingerprint, changed_at)
         SELECT 'big', id, 'k', 'f', held_at FROM checkouts;
     INSERT INTO line_metadata (tenant_id, checkout_id, fingerprint, metadata)
@@ -93,7 +102,7 @@ WATCHED = {
     "products": ITEMS,
     "seats": SEATS,
     **dict.fromkeys(("checkouts", "checkout_lines", "orders", "order_lines"), CLOSED),
-    **dict.fromkeys(("payment_events", "payment_outcomes", "checkout_changes", "line_metadata"), CLOSED),
+    **dict.fromkeys(("payments", "payment_events", "payment_outcomes", "checkout_changes", "line_metadata"), CLOSED),
 }
 """The big tables, and the rows they have."""
 
@@ -139,6 +148,7 @@ async def use_everything(db: Database) -> None:
         await refunds_owed(db, BIG, older_than_seconds=0)
         await unsettled_events(db, BIG, older_than_seconds=0)
         await use_the_inbox(db, event)
+    await use_payments(db)
 
 
 async def use_the_inbox(db: Database, event: StoredEvent) -> None:
@@ -161,6 +171,26 @@ async def use_the_inbox(db: Database, event: StoredEvent) -> None:
     ):
         await list_events(db, BIG, wanted, limit=50, before=page[-1].place)
     assert await event_with_body(db, BIG, event.gateway, event.event_id) is not None
+
+
+async def use_payments(db: Database) -> None:
+    """What operators read and do, on one sale among 25,000 others. A page looks at 2,000 payments at most."""
+    sale = await a_sale(db, BIG, dict.fromkeys(ASKED[:3], 2))
+    page = await list_payments(db, BIG, PaymentFilter(), limit=50)
+    await list_payments(db, BIG, PaymentFilter(status="failed"), limit=50, before=page.last)
+    assert len((await list_payments(db, BIG, PaymentFilter(checkout=sale.start.checkout_id), limit=50)).rows) == 1
+    assert (await list_payments(db, BIG, PaymentFilter(quarantined=True), limit=50)).rows == []
+    assert await read_payment(db, BIG, sale.capture.gateway, sale.capture.payment_id) is not None
+    for _ in range(2):
+        decided = await decide_order_refund(db, BIG, OPERATOR, a_refund(BIG, sale.order, 1))
+        assert await next_order_refund(db, BIG, sale.order) is not None
+        await order_refund_made(db, BIG, decided.id, "ref")
+    await order_refunds_owed(db, BIG, older_than_seconds=0)
+    await return_stock(db, BIG, OPERATOR, NewReturn(sale.order, "k", "f"))
+    assert await read_order(db, BIG, sale.order, buyer=None) is not None
+    by_hand, payment = await a_sale_by_hand(db, BIG, dict.fromkeys(ASKED[:3], 2))
+    await decide_order_refund(db, BIG, OPERATOR, a_refund(BIG, by_hand.order))
+    await record_returned_money(db, BIG, OPERATOR, payment.payment_id, None, "Back")
 
 
 async def use_lines(db: Database, held: StartCheckout) -> None:
