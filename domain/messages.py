@@ -62,6 +62,9 @@ class StartCheckout:
     """`lines` is empty then: the row of the cart decides."""
     address: str | None = None
     """A keyed hash of the buyer's address, where the tenant limits how much one address may hold."""
+    fulfils: bool = False
+    """Whether the run starts the order's fulfilment. Not a patch, whose marker would be one more event of each run:
+    runs that began before there was any fulfilment do not say so, and the consistency check starts theirs."""
 
     @property
     def ref(self) -> CheckoutRef:

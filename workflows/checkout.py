@@ -13,6 +13,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from domain.checkout import CheckoutStatus
+from domain.fulfilment import OrderRef
 from domain.ids import GatewayName, PaymentId
 from domain.messages import (
     Answer,
@@ -87,6 +88,8 @@ class CheckoutWorkflow:
             await self._decide()
         self._closing = True
         await self._answer_the_rest()
+        if start.fulfils and self._settled.order_id is not None:
+            await self._shielded(steps.start_fulfilment(OrderRef(start.tenant, self._settled.order_id)))
         if self._payments.any_left(self._settled.paid_by) and workflow.patched(CLOSES_PAYMENTS):
             await self._close_payments()
         return CheckoutResult(self._settled.status or CheckoutStatus.NEW, self._settled.order_id)

@@ -46,5 +46,3 @@ CLOSING: Mapping[str, Way] = {
 """Tried without limit: an outage of the database ends some day."""
 MAIL_WAITS = timedelta(minutes=5)
 """For the tickets. Then the confirmation goes without them, and they follow."""
-TELL_REFUND = _for_days(timedelta(seconds=90))
-"""Of `tell_refund`."""

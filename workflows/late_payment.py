@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 
+from domain.fulfilment import OrderRef, TellRefund
 from domain.gateway import PaymentStatus
 from domain.messages import Capture, CheckoutRef, PaymentSignal, Ruling, SettleRequest, Wanted
 from domain.naming import LATE_PAYMENT, PAYMENT_SIGNAL
@@ -14,6 +15,8 @@ from workflows import policies, steps
 
 WAITS = "late-payment-waits"
 """The patch since which a payment that is still on its way is waited for."""
+FULFILS = "late-payment-fulfils"
+"""The patch since which its order is fulfilled, or its buyer told of the refund."""
 
 
 @workflow.defn(name=LATE_PAYMENT)
@@ -33,9 +36,11 @@ class LatePaymentWorkflow:
             return self._ended(LatePaymentResult(Ruling.NONE, "nothing was captured for this checkout"))
         ref = CheckoutRef(payment.tenant, payment.checkout_id)
         settled = await steps.settle(SettleRequest(ref, Wanted.CONFIRM, capture))
-        if settled.ruling is not Ruling.REFUND:
-            return self._ended(LatePaymentResult(settled.ruling, settled.reason))
-        return await self._refunded(payment, settled.reason)
+        if settled.ruling is Ruling.REFUND:
+            return await self._refunded(payment, settled.reason)
+        if settled.order_id is not None and workflow.patched(FULFILS):
+            await steps.start_fulfilment(OrderRef(payment.tenant, settled.order_id))
+        return self._ended(LatePaymentResult(settled.ruling, settled.reason))
 
     @workflow.signal(name=PAYMENT_SIGNAL)
     def payment(self, signal: PaymentSignal) -> None:
@@ -78,7 +83,10 @@ class LatePaymentWorkflow:
         amount = f"{payment.capture.amount} {payment.capture.currency}" if payment.capture else "it"
         workflow.set_current_details(f"**Refunding** {amount}: {reason}")
         refunded = await steps.refund(RefundRequest(payment.tenant, payment.gateway, payment.payment_id))
-        return self._ended(LatePaymentResult(Ruling.REFUND, reason, refunded.refund_id))
+        result = self._ended(LatePaymentResult(Ruling.REFUND, reason, refunded.refund_id))
+        if workflow.patched(FULFILS):
+            await steps.tell_refund(TellRefund(payment.tenant, payment.gateway, payment.payment_id))
+        return result
 
     def _ended(self, result: LatePaymentResult) -> LatePaymentResult:
         details = {

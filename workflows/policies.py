@@ -54,6 +54,12 @@ UNTIL_IT_PAYS = Patience(
 )
 """Money is owed: asked for days with growing pauses, never dropped."""
 
+TELL_REFUND = Patience(
+    timedelta(seconds=90),
+    RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(hours=1)),
+    altogether=timedelta(days=3),
+)
+
 REPAIR = Patience(timedelta(minutes=4), RetryPolicy(maximum_attempts=3))
 
 ASKING = Patience(

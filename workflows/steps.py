@@ -6,6 +6,7 @@ a regular activity, retried without limit, so that an outage shows in the UI and
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from temporalio import workflow
@@ -13,6 +14,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError,
 
 from activities import names
 from domain.closing_messages import ClosedPayments
+from domain.fulfilment import OrderRef, StepResult, TellRefund
 from domain.messages import (
     Changed,
     CheckoutRef,
@@ -66,6 +68,18 @@ async def start_late_payment(payment: LatePayment) -> None:
     await _database_step(
         names.START_LATE_PAYMENT, payment, type(None), f"Hand payment {payment.payment_id} to a run of its own"
     )
+
+
+async def start_fulfilment(order: OrderRef) -> None:
+    """Start what follows a sale, in a workflow of its own."""
+    await _database_step(names.START_FULFILMENT, order, type(None), "Start the order's fulfilment")
+
+
+async def tell_refund(payment: TellRefund) -> None:
+    """Write to the buyer that the money goes back; given up after days, for the money is on its way all the same."""
+    summary = f"Tell the buyer of the refund of {payment.payment_id}"
+    with suppress(ActivityError):
+        await _regular_step(names.TELL_REFUND, payment, StepResult, summary, policies.TELL_REFUND)
 
 
 async def verify(ask: VerifyPayment, patience: policies.Patience) -> Verified:
