@@ -53,7 +53,10 @@ def every(description: ScheduleDescription) -> list[ScheduleIntervalSpec]:
 
 async def test_they_run_as_often_as_they_should_and_say_what_for(client: Client) -> None:
     await ensure_schedules(client, TASK_QUEUE)
-    for name, pause in (("consistency-check", timedelta(minutes=5)), ("purge-tokens", timedelta(hours=1))):
+    hour = timedelta(hours=1)
+    pauses = {"consistency-check": timedelta(minutes=5), "purge-tokens": hour, "reconcile-payments": hour}
+    assert {planned.id for planned in PLANNED} == set(pauses)
+    for name, pause in pauses.items():
         description = await described(client, name)
         assert every(description) == [ScheduleIntervalSpec(every=pause)]
         action = description.schedule.action
