@@ -217,6 +217,13 @@ class Settings(BaseSettings):
     """How long a request's body may take to arrive."""
     max_inflight_starts: int = Field(default=16, ge=1)
     """Starts in flight at once in one API process, shared between tenants in turn; more wait briefly, then get 503."""
+    max_streams: int = Field(default=1_000, ge=0)
+    """Streams of checkouts' events at once in one API process."""
+    max_streams_per_buyer: int = Field(default=10, ge=0)
+    stream_keep_alive_seconds: float = Field(default=15.0, gt=0)
+    """Between two signs of life in a stream, for proxies that close what is silent."""
+    stream_linger_seconds: float = Field(default=60.0, ge=0)
+    """How long a stream goes on after its checkout's end, for the tickets or a refund."""
     rate_limit_login: PerMinute = 10
     rate_limit_refresh: PerMinute = 10
     rate_limit_sessions: PerMinute = 30

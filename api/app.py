@@ -22,6 +22,7 @@ from api.context import RequestContext
 from api.deps import Services
 from api.edge import edge
 from api.engine import Engine
+from api.event_stream import StreamTimes
 from api.fair_places import FairPlaces
 from api.fresh import Fresh
 from api.issuers import OutsideConfig, OutsideIssuer
@@ -50,11 +51,16 @@ from api.routes import (
     orders,
     payments,
     products,
+    streams,
     tickets,
     webhooks,
 )
+from api.stopping import told_of_stop
+from api.stream_tokens import StreamTokens
+from api.streams import Streams
 from api.tokens import Scope, Tokens
 from api.verification import Verifier
+from api.watching import Watching
 from db.database import Database
 from db.keyring import KeyRing
 from domain.ids import TenantId
@@ -90,6 +96,7 @@ def create_app(settings: Settings | None = None, *, client: Client | None = None
         checkouts,
         lines,
         payments,
+        streams,
         events,
         webhooks,
         orders,
@@ -155,7 +162,8 @@ def _lifespan(
             app.state.services = _services(settings, verifier, limits, db, engine, http, await Passwords.create())
             await db.open()
             try:
-                yield
+                with told_of_stop(app.state.services.watching.streams.stop):
+                    yield
             finally:
                 await db.close()
                 if outside:
@@ -197,6 +205,17 @@ def _services(
         keys=keys,
         secrets=secrets,
         zones=Fresh(),
+        watching=_watching(settings, db),
+    )
+
+
+def _watching(settings: Settings, db: Database) -> Watching:
+    previous = settings.jwt_previous_secret.get_secret_value() if settings.jwt_previous_secret else None
+    secret = settings.jwt_secret.get_secret_value()
+    return Watching(
+        Streams(db, most=settings.max_streams, most_of_one=settings.max_streams_per_buyer),
+        StreamTokens(secret, settings.jwt_issuer, settings.jwt_audience, previous=previous),
+        StreamTimes(settings.stream_linger_seconds, settings.stream_keep_alive_seconds),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
@@ -31,6 +31,9 @@ from db.keyring import KeyRing
 from domain.errors import Forbidden, Unauthorized
 from domain.ids import GatewayName, TenantId
 
+if TYPE_CHECKING:  # It asks for callers itself.
+    from api.watching import Watching
+
 
 @dataclass(frozen=True)
 class Services:
@@ -55,6 +58,8 @@ class Services:
     secrets: TenantSecrets
     zones: Fresh[list[Zone] | None]
     """The zones of events, with what is available."""
+    watching: Watching
+    """Streams of checkouts' events."""
 
 
 async def _services(request: Request) -> Services:
@@ -75,12 +80,13 @@ async def _temporal(services: Wired) -> Client:
 Db = Annotated[Database, Depends(_db)]
 Temporal = Annotated[Client, Depends(_temporal)]
 
-_bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", scheme_name="bearer", description="POST /v1/auth/token")
+bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", scheme_name="bearer", description="POST /v1/auth/token")
 
 
-async def _caller(
-    request: Request, services: Wired, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+async def caller_of(
+    request: Request, services: Wired, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> Caller:
+    """Who calls, by his access token."""
     if credentials is None:
         raise Unauthorized
     token, address = credentials.credentials, address_of(request.scope)
@@ -96,7 +102,7 @@ async def _caller(
     return caller
 
 
-AnyCaller = Annotated[Caller, Depends(_caller)]
+AnyCaller = Annotated[Caller, Depends(caller_of)]
 """Any verified token."""
 
 

@@ -21,7 +21,7 @@ _HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253})(?::[0-9]{1,5})?")
 _BY_ADDRESS = frozenset({"/healthz", "/readyz"})
 """Probes ask by address, and neither answer depends on the name."""
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_SENT = ("Authorization", "Content-Type", "Idempotency-Key", "Prefer", "X-Request-ID")
+_SENT = ("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Prefer", "X-Request-ID")
 _READ = ("X-Request-ID", "Location", "Retry-After")
 
 

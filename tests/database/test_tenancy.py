@@ -122,6 +122,7 @@ VALUES: dict[Any, Any] = {
     typing.get_type_hints(past_overdue_holds)["work"]: None,
     tuple[type[Conflict], ...]: (),
     Mapping[ProductId, int]: {ProductId(1): 1},
+    Mapping[TenantId, Mapping[CheckoutId, int]]: {NOBODY: {CHECKOUT: 0}},
     Mapping[str, Any]: {},
     KeyRing: KeyRing([("k", bytes(32))]),
     CartStatus: CartStatus.AVAILABLE,

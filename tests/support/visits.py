@@ -198,6 +198,8 @@ VISITS: dict[str, Visit] = {
     "removeFromCart": Visit(BUYERS, own=True),
     "startCheckout": Visit(BUYERS, body=lambda world: {"lines": [{"product_id": world.product}]}),
     "getCheckout": Visit(BUYERS),
+    "streamCheckout": Visit(BUYERS, query=lambda _: {"follow": False}),
+    "createStreamToken": Visit(BUYERS, effect=False),
     "extendCheckout": Visit(BUYERS),
     "addLines": Visit(BUYERS, body=lambda world: {"lines": [{"product_id": world.spare, "metadata": {"a": 1}}]}),
     "removeLine": Visit(BUYERS),
