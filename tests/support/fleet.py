@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -41,8 +42,14 @@ STARTED_SECONDS = 60.0
 class Supervised:
     """One `holdfast` program that is started again whenever it is found dead, as a supervisor would."""
 
-    def __init__(self, name: str, log: Path, environment: Mapping[str, str]) -> None:
-        self._command = processes.Command(programs.argv(name), log, environment, cwd=ROOT)
+    def __init__(self, name: str, log: Path, environment: Mapping[str, str], *, dying: str | None = None) -> None:
+        """`dying`: which of its steps kill it, at each of their points once (tests/support/dying.py)."""
+        self.deaths = log.with_suffix(".deaths")
+        command = programs.argv(name)
+        if dying is not None:
+            command = [sys.executable, "-m", "tests.support.dying", name]
+            environment = {**environment, "DYING_AT": str(self.deaths), "DYING_STEPS": dying}
+        self._command = processes.Command(command, log, environment, cwd=ROOT)
         self._process: subprocess.Popen[bytes] | None = None
         self._keeping: asyncio.Task[None] | None = None
         self.starts = 0
@@ -58,6 +65,11 @@ class Supervised:
                 await self._keeping
         if self._process is not None:
             await asyncio.to_thread(processes.stop, self._process)
+
+    @property
+    def died_at(self) -> set[str]:
+        """The points of its steps at which it has died so far."""
+        return set(self.deaths.read_text().splitlines()) if self.deaths.exists() else set()
 
     def kill(self) -> None:
         """`kill -9`."""
@@ -105,9 +117,19 @@ class Fleet:
 
 @asynccontextmanager
 async def running_fleet(
-    database_url: str, temporal_address: str, folder: Path, *, namespace: str = "default", **gateway: float
+    database_url: str,
+    temporal_address: str,
+    folder: Path,
+    *,
+    namespace: str = "default",
+    dying: Mapping[str, str] | None = None,
+    **gateway: float,
 ) -> AsyncIterator[Fleet]:
-    """API, worker and gateway up and ready; down at the end. The test itself calls `end_well`."""
+    """API, worker and gateway up and ready; down at the end. The test itself calls `end_well`.
+
+    `dying`: of which program which steps kill it.
+    """
+    dying = dying or {}
     port = free_port()
     async with shop.connect(database_url) as admin:
         await make_tenants(admin)
@@ -126,8 +148,12 @@ async def running_fleet(
             "TEMPORAL_ADDRESS": temporal_address,
             "TEMPORAL_NAMESPACE": namespace,
         }
-        worker = await stack.enter_async_context(Supervised("worker", folder / "worker.log", environment))
-        api = await stack.enter_async_context(Supervised("api", folder / "api.log", environment))
+        worker = await stack.enter_async_context(
+            Supervised("worker", folder / "worker.log", environment, dying=dying.get("worker"))
+        )
+        api = await stack.enter_async_context(
+            Supervised("api", folder / "api.log", environment, dying=dying.get("api"))
+        )
         http = await stack.enter_async_context(_many_connections(url))
         document = await _when_ready(http)
         contract = Contract(document)
