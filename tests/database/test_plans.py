@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -30,6 +31,9 @@ from db.order_returns import NewReturn, return_stock
 from db.orders import read_order
 from db.overdue import overdue_anywhere, overdue_on, overdue_on_cart
 from db.payment_reading import PaymentFilter, list_payments, read_payment
+from db.reconciliation import Found, our_side, repair_begun, to_ask, waiting_capture, write_findings
+from db.reconciliation_findings import open_findings
+from db.reconciliation_runs import next_window
 from db.refunds import refunds_owed
 from db.replay import take_batch
 from db.reserve import reserve
@@ -38,9 +42,10 @@ from db.start_look import look_before_start
 from db.started import read_started
 from db.unmatched import LooseMoney, alert_unmatched, refund_unmatched, waited_out
 from domain.checkout import CheckoutStatus
-from domain.ids import Actor, BuyerKey, LineId, ProductId, SeatId, TenantId, ZoneId
-from domain.messages import ExtendRequest, Line, LinesOutcome, StartCheckout
+from domain.ids import Actor, BuyerKey, CheckoutId, GatewayName, LineId, PaymentId, ProductId, SeatId, TenantId, ZoneId
+from domain.messages import ExtendRequest, Line, LinesOutcome, Ruling, StartCheckout
 from domain.payment_decision import RefundReason
+from domain.reconciliation import Kind
 from tests.support import shop
 from tests.support.checkouts import Rows, a_capture, a_start, an_event, cancel, confirm, expire, opened
 from tests.support.lines import adding, removing
@@ -149,6 +154,26 @@ async def use_everything(db: Database) -> None:
         await unsettled_events(db, BIG, older_than_seconds=0)
         await use_the_inbox(db, event)
     await use_payments(db)
+    await use_reconciliation(db)
+
+
+async def use_reconciliation(db: Database) -> None:
+    """A page of the gateway's payments, what was never compared, and what is found."""
+    sandbox, payment = GatewayName("sandbox"), PaymentId("")
+    for first in range(1, 401, 100):
+        checkouts = [CheckoutId(f"00000000-0000-4000-8000-{number:012}") for number in range(first, first + 100)]
+        page: list[tuple[PaymentId, CheckoutId | None]] = [(PaymentId(f"pay-{one}"), one) for one in checkouts]
+        sides = await our_side(db, BIG, sandbox, page, marks=True)
+        assert all(side.ours.outcome is Ruling.ORDER for side in sides.values())
+        payment = page[0][0]
+    for _ in range(2):
+        assert len(await to_ask(db, BIG, sandbox, [], timedelta(0), 10)) == 10
+        found = [Found(payment, Kind.AMOUNT_DIFFERS, None, {}, flagged=True)]
+        await write_findings(db, BIG, sandbox, found, [], [payment])
+        await repair_begun(db, BIG, sandbox, payment, Kind.AMOUNT_DIFFERS)
+        assert await waiting_capture(db, BIG, sandbox, payment) is None
+        assert len(await open_findings(db, BIG)) == 1
+        await next_window(db, BIG, sandbox)
 
 
 async def use_the_inbox(db: Database, event: StoredEvent) -> None:
