@@ -244,6 +244,81 @@ async def order_refunded_in_parts(till: Till) -> Run:
 
 
 @path
+async def started_payment_that_is_paid(till: Till) -> Run:
+    held = await till.start()
+    payment = await till.start_payment(held)
+    await till.webhook(till.capture(held, payment=payment))
+    return await ended(till, held)
+
+
+@path
+async def open_payment_ended_at_the_end(till: Till) -> Run:
+    held = await till.start()
+    await till.start_payment(held)
+    return await ended(till, held)
+
+
+@path
+async def open_payment_found_captured_at_the_end(till: Till) -> Run:
+    held = await till.start()
+    till.gateway.stands(await till.start_payment(held), PaymentStatus.CAPTURED)
+    return await ended(till, held)
+
+
+@path
+async def open_payment_on_its_way_at_the_end_then_paid(till: Till) -> Run:
+    held = await till.start()
+    payment = await till.start_payment(held)
+    till.gateway.stands(payment, PaymentStatus.PROCESSING)
+    await eventually(lambda: asked_at_the_end(till, held))
+    await till.webhook(till.capture(held, payment=payment))
+    return await ended(till, held)
+
+
+@path
+async def open_payment_of_a_silent_gateway_at_the_end(till: Till) -> Run:
+    held = await till.start()
+    await till.start_payment(held)
+    till.gateway.down = True
+    await eventually(lambda: asked_at_the_end(till, held))
+    till.gateway.down = False
+    return await ended(till, held)
+
+
+@path
+async def cancelled_with_an_open_payment(till: Till) -> Run:
+    held = await till.start()
+    await till.start_payment(held)
+    await till.cancel(held)
+    return await ended(till, held)
+
+
+@path
+async def cancelled_in_temporal_with_an_open_payment(till: Till) -> Run:
+    held = await till.start()
+    await till.start_payment(held)
+    await till.handle(held).cancel()
+    return await ended(till, held)
+
+
+@path
+async def paid_with_another_payment_on_its_way(till: Till) -> Run:
+    held = await till.start()
+    first, second = await till.start_payment(held), await till.start_payment(held)
+    till.gateway.stands(first, PaymentStatus.PROCESSING)
+    await till.webhook(till.capture(held, payment=second))
+    run = await ended(till, held)
+    till.gateway.stands(first, PaymentStatus.FAILED)
+    return run
+
+
+async def asked_at_the_end(till: Till, held: Held) -> bool:
+    """Whether the run has asked the gateway, and waits to ask again."""
+    lines = "SELECT bool_or(l.expires_at > c.expires_at) FROM checkouts c JOIN checkout_lines l ON l.checkout_id = c.id"
+    return bool(await till.rows.value(f"{lines} WHERE c.id = %s", held.id)) and till.faults.seen["close_payments"] > 0
+
+
+@path
 async def fulfilled(till: Till) -> Run:
     held = await till.start()
     await put_contact(till.db, till.tenant, held.id, held.start.buyer, Contact("ana@example.com", "+573001234567"))

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 
 from activities.delivery import Handed
 from domain.checkout import CheckoutStatus
@@ -18,8 +19,7 @@ from tests.support.checkouts import Rows
 from tests.support.till import Held, Till, a_till
 from tests.support.waiting import eventually
 
-HOLD, GRACE, SECOND = timedelta(minutes=30), timedelta(minutes=2), timedelta(seconds=1)
-"""A payment that starts extends the hold at once by its 15 minutes, from now: so there is one more."""
+GRACE, SECOND = timedelta(minutes=2), timedelta(seconds=1)
 
 
 @pytest.fixture
@@ -42,7 +42,14 @@ async def paying(till: Till, time: clock.Clock) -> tuple[Held, PaymentId]:
     payment = await till.start_payment(held)
     row = await till.rows.checkout(held.start.ref)
     assert row["expires_at"] - row["held_at"] == timedelta(minutes=29)
+    await eventually(lambda: has_heard(till, held))
     return held, payment
+
+
+async def has_heard(till: Till, held: Held) -> bool:
+    """Whether the run knows of its new end: it has taken two steps, the reserve and the extension."""
+    events = (await till.handle(held).fetch_history()).events
+    return sum(event.event_type == EventType.EVENT_TYPE_MARKER_RECORDED for event in events) >= 2
 
 
 async def to_the_end(till: Till, time: clock.Clock, held: Held) -> None:
@@ -228,8 +235,15 @@ async def test_a_checkout_whose_only_payment_made_the_order_asks_nobody(till: Ti
     assert till.faults.seen["close_payments"] == 0
 
 
-@pytest.mark.parametrize("fault", [faults.twice, faults.overlapping, faults.lost_once, faults.slow(0.2, 0.2)])
-@pytest.mark.parametrize("status", [PaymentStatus.CREATED, PaymentStatus.CAPTURED, PaymentStatus.FAILED])
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        (faults.twice, PaymentStatus.CAPTURED),
+        (faults.overlapping, PaymentStatus.CAPTURED),
+        (faults.lost_once, PaymentStatus.CAPTURED),
+        (faults.lost_once, PaymentStatus.CREATED),
+    ],
+)
 async def test_a_question_that_is_asked_twice_or_whose_answer_is_lost_changes_nothing(
     till: Till, time: clock.Clock, fault: faults.Fault, status: PaymentStatus
 ) -> None:
