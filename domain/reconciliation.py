@@ -75,7 +75,7 @@ ADVICE: Mapping[Kind, Advice] = {
     Kind.PAID_WITHOUT_OUTCOME: Advice(
         Remedy.DELIVER,
         "the gateway has taken the money, and we have neither an order nor a refund for it",
-        "if it stays: look for its event with `holdfast webhooks`, and whether a worker runs",
+        "if it stays: read `holdfast payments show PAYMENT`, and see whether a worker runs",
     ),
     Kind.SECOND_CAPTURE: Advice(
         Remedy.DELIVER,
@@ -85,7 +85,7 @@ ADVICE: Mapping[Kind, Advice] = {
     Kind.PAID_AND_WAITING: Advice(
         Remedy.REDELIVER,
         "the gateway has taken the money; its event waits undecided in the inbox",
-        "if it stays: look for its event with `holdfast webhooks`; its checkout is not known, or no worker runs",
+        "if it stays: read `holdfast payments show PAYMENT`; its checkout is not known, or no worker runs",
     ),
     Kind.REFUNDED_UNSEEN: Advice(
         Remedy.RECORD,
@@ -95,12 +95,12 @@ ADVICE: Mapping[Kind, Advice] = {
     Kind.REFUND_UNFINISHED: Advice(
         Remedy.REFUND,
         "a refund was decided, and is not known to be made",
-        "if it stays: read the payment's late-payment run; the gateway may refuse",
+        "if it stays: read its run in Temporal (late-payment/…): the gateway may refuse",
     ),
     Kind.ORDER_REFUND_UNFINISHED: Advice(
         Remedy.ORDER_REFUND,
         "a refund of an order was decided, and is not known to be made",
-        "if it stays: read the order refund's run; the gateway may refuse",
+        "if it stays: read its run in Temporal (refund/…): the gateway may refuse",
     ),
     Kind.REFUND_MISSING: Advice(
         Remedy.PEOPLE,
@@ -110,7 +110,7 @@ ADVICE: Mapping[Kind, Advice] = {
     Kind.REFUNDED_ELSEWHERE: Advice(
         Remedy.PEOPLE,
         "the gateway has given back more than we know of: somebody did so at its own desk",
-        "find out who did; give the order's stock back if that was meant, then accept the finding",
+        "find out who did; `holdfast payments return ORDER` if the things come back; then accept the finding",
     ),
     Kind.PAYMENT_UNKNOWN: Advice(
         Remedy.PEOPLE,
