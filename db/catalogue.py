@@ -33,13 +33,13 @@ class Product:
     currency: str
     price: int
     offer_price: int | None
-    tax_class: str | None
     available: bool
     total: int
     reserved: int
     sold: int
     one_per_cart: bool
     updated_at: datetime
+    tax_class: str | None = None
 
     @property
     def free(self) -> int:

@@ -44,11 +44,11 @@ class NewProduct:
     name: str
     price: int
     offer_price: int | None = None
-    tax_class: str | None = None
     description: str = ""
     available: bool = True
     one_per_cart: bool = False
     stock_total: int = 0
+    tax_class: str | None = None
     id: ProductId | None = None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from db.invariants_of_sales import SALES
 from db.limits_sql import subjects_of
 
 
@@ -139,7 +140,8 @@ INVARIANTS = (
            LEFT JOIN checkout_lines l
                ON l.tenant_id = c.tenant_id AND l.checkout_id = c.id AND l.removed_at IS NULL
            WHERE c.status NOT IN ('new', 'refused') GROUP BY c.tenant_id, c.id
-           HAVING count(l.id) = 0 OR sum(l.unit_price * l.quantity) <> c.total - c.tax""",
+           HAVING count(l.id) = 0 OR sum(l.unit_price * l.quantity) <> c.total - c.tax
+              OR sum(l.list_price * l.quantity) <> c.subtotal""",
     ),
     Invariant(
         "I5",
@@ -234,6 +236,7 @@ INVARIANTS = (
         """SELECT tenant_id, gateway, payment_id, kind, reason FROM payment_outcomes
            WHERE checkout_id IS NULL AND kind <> 'refund'""",
     ),
+    *(Invariant(*sale) for sale in SALES),
 )
 _OUTCOMES = """
     SELECT o.tenant_id, o.gateway, o.payment_id, o.kind, o.amount,

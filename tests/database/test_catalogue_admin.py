@@ -25,7 +25,7 @@ async def test_a_product_is_created_with_its_stock_and_an_audit_row(
     )
     assert await find_product(db, tenant, ProductId(38)) == made
     after = {"name": "Mug", "price": 2000, "offer_price": 1500, "description": "Blue.", "available": False}
-    after |= {"one_per_cart": True, "stock_total": 7}
+    after |= {"one_per_cart": True, "stock_total": 7, "tax_class": None}
     assert await audit(rows, tenant) == [("product.created", "product:38", None, after)]
 
 

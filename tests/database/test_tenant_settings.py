@@ -30,6 +30,7 @@ EVERYTHING: dict[str, Any] = {
     "max_checkouts_per_address": 8, "cooldown_seconds": 9, "late_payments": "refund", "payment_grace_seconds": 11,
     "tax_classes": [TAX], "whatsapp_number": "+573001234567",
     "language": "en", "time_zone": "America/Bogota", "brand_color": "#aa3300", "logo_text": "CORNER",
+    "fiscal_series": "invoices",
 }  # fmt: skip
 
 
@@ -45,9 +46,10 @@ async def test_a_new_tenant_has_the_defaults(db: Database, admin: shop.Connectio
 
 
 async def test_every_setting_is_changed_read_back_and_noted_with_what_differs(
-    db: Database, rows: Rows, tenant: TenantId
+    db: Database, rows: Rows, admin: shop.Connection, tenant: TenantId
 ) -> None:
     assert set(EVERYTHING) == set(TENANT_MAY_CHANGE)
+    await admin.execute("INSERT INTO fiscal_series (tenant_id, name, prefix) VALUES (%s, 'invoices', 'F-')", (tenant,))
     before = stored(await read_settings(db, tenant))
     after = await change_settings(db, tenant, BOSS, EVERYTHING)
     assert stored(after) == {**EVERYTHING, "disabled": False}
