@@ -15,6 +15,7 @@ _REASONS = {
     "wrong_checkout": "it was made for another checkout",
     "wrong_tenant": "it was made for another tenant",
     "unmatched": "its checkout never appeared",
+    "given_back": "it had been given back at the gateway before it was told of here",
     "refunded_at_the_gateway": "it came and went at the gateway before anything was heard of it here",
 }
 _STANDS = {
