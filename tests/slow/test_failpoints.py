@@ -113,9 +113,9 @@ async def paid_after_changes_then_refunded_in_part_and_returned(fleet: Fleet) ->
     payment = await good(lambda key: buyer.start_payment(held["id"], key=key))
     second = await fleet.gateway.create(DEMO, held["id"], payment["amount"], held["currency"])
     await asyncio.gather(fleet.gateway.pay(payment["payment_id"]), fleet.gateway.pay(second["id"]))
-    sold = await buyer.until(held["id"], "confirmed", seconds=PATIENCE)
+    sold = await seen(lambda: buyer.until(held["id"], "confirmed", seconds=PATIENCE))
     [other] = {payment["payment_id"], second["id"]} - {await paid_with(fleet, sold["order_id"])}
-    await buyer.until_refunded(held["id"], other, seconds=PATIENCE)
+    await seen(lambda: buyer.until_refunded(held["id"], other, seconds=PATIENCE))
     operator, order = fleet.buyer(DEMO, None, Scope.OPERATOR), f"/v1/ops/orders/{sold['order_id']}"
     await good(lambda key: operator.post(f"{order}/refunds", {"amount": 500, "reason": "broken"}, key))
     await good(lambda key: operator.post(f"{order}/return", {}, key))
@@ -126,16 +126,16 @@ async def confirmed_by_the_storefront(fleet: Fleet) -> None:
     payment = await good(lambda key: buyer.start_payment(held["id"], key=key))
     await fleet.gateway.pay(payment["payment_id"], drop=True)
     await good(lambda key: buyer.confirm(held["id"], payment["payment_id"], key=key))
-    await buyer.until(held["id"], "confirmed", seconds=PATIENCE)
+    await seen(lambda: buyer.until(held["id"], "confirmed", seconds=PATIENCE))
 
 
 async def given_up_and_paid_all_the_same(fleet: Fleet) -> None:
     buyer, held = await hold(fleet, DEMO)
     await good(lambda key: buyer.cancel(held["id"], key=key))
-    await buyer.until(held["id"], "cancelled", seconds=PATIENCE)
+    await seen(lambda: buyer.until(held["id"], "cancelled", seconds=PATIENCE))
     late = await fleet.gateway.create(DEMO, held["id"], held["total"], held["currency"])
     await fleet.gateway.pay(late["id"])
-    await buyer.until(held["id"], "confirmed", seconds=PATIENCE)
+    await seen(lambda: buyer.until(held["id"], "confirmed", seconds=PATIENCE))
 
 
 async def a_payment_ended_by_its_buyer_and_one_made_by_hand(fleet: Fleet) -> None:
@@ -145,16 +145,16 @@ async def a_payment_ended_by_its_buyer_and_one_made_by_hand(fleet: Fleet) -> Non
     operator = fleet.buyer(DEMO, None, Scope.OPERATOR)
     body = {"name": "bank transfer 77", "reason": "seen on the statement"}
     await good(lambda key: operator.post(f"/v1/ops/checkouts/{held['id']}/manual-payment", body, key))
-    await buyer.until(held["id"], "confirmed", seconds=PATIENCE)
+    await seen(lambda: buyer.until(held["id"], "confirmed", seconds=PATIENCE))
 
 
 async def left_with_a_payment_open_then_paid_too_late(fleet: Fleet) -> None:
     buyer, held = await hold(fleet, QUICK)
     await insist(lambda: buyer.start_payment(held["id"], key="pay"), PATIENCE)
-    await buyer.until(held["id"], "expired", seconds=PATIENCE)
+    await seen(lambda: buyer.until(held["id"], "expired", seconds=PATIENCE))
     late = await fleet.gateway.create(QUICK, held["id"], held["total"], held["currency"])
     await fleet.gateway.pay(late["id"])
-    await buyer.until_refunded(held["id"], late["id"], seconds=PATIENCE)
+    await seen(lambda: buyer.until_refunded(held["id"], late["id"], seconds=PATIENCE))
 
 
 WALKS: tuple[Walk, ...] = (
@@ -178,6 +178,15 @@ async def product(fleet: Fleet, tenant: TenantId) -> ProductId:
         while True:
             with suppress(psycopg.errors.UniqueViolation):
                 return await shop.make_product(admin, tenant, stock=5, price=1000)
+
+
+async def seen(look: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    """What is waited for, through an API that dies meanwhile."""
+    async with asyncio.timeout(2 * PATIENCE):
+        while True:
+            with suppress(httpx.TransportError):
+                return await look()
+            await asyncio.sleep(0.2)
 
 
 async def good(send: Callable[[str], Awaitable[httpx.Response]]) -> dict[str, Any]:
