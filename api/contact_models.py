@@ -20,7 +20,7 @@ MAX_PERSON = 120
 def _an_address(text: str) -> str:
     """As it is sent: a domain of other letters in ASCII (IDNA). Whether it takes mail is not asked anywhere."""
     try:
-        found = validate_email(text, check_deliverability=False, allow_smtputf8=False, allow_quoted_local=False)
+        found = validate_email(text, check_deliverability=False, allow_smtputf8=False, strict=True)
     except EmailNotValidError:
         raise ValueError("it is no e-mail address, such as ana@example.com (RFC 5322, addr-spec)") from None
     if found.ascii_email is None or len(found.ascii_email) > MAX_EMAIL:
