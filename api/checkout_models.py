@@ -79,6 +79,16 @@ class PaymentOut(Answer):
     refunded_at: datetime | None
 
 
+class TaxOut(Answer):
+    """The taxes of one class and rate, of all lines together."""
+
+    tax_class: str = Field(alias="class", serialization_alias="class", examples=["IVA 19 %"])
+    rate_basis_points: int = Field(description="1900 is 19 %.", examples=[1900])
+    included: bool = Field(description="Whether prices include it; `tax` of the whole has only what they do not.")
+    base: Minor = Field(description="What it is on, without it.")
+    tax: Minor
+
+
 class CheckoutOut(Answer):
     """A checkout as it is now."""
 
@@ -89,8 +99,9 @@ class CheckoutOut(Answer):
     currency: str = Field(examples=["COP"])
     subtotal: Minor
     discount: Minor
-    tax: Minor
-    total: Minor
+    tax: Minor = Field(description="What prices do not include.")
+    total: Minor = Field(description="`subtotal` - `discount` + `tax`.")
+    taxes: list[TaxOut]
     created_at: datetime
     ended_at: datetime | None
     order_id: str | None
@@ -110,6 +121,10 @@ class OrderLineOut(Answer):
     returned: int
     list_price: Minor
     unit_price: Minor
+    tax_class: str | None = Field(description="Null: no tax on it.")
+    tax_rate_basis_points: int
+    tax_included: bool = Field(description="Whether `unit_price` includes the tax.")
+    tax: Minor = Field(description="On the whole line.")
     metadata: dict[str, Any] | None
 
 
@@ -127,15 +142,21 @@ class RefundOut(Answer):
 
 
 class OrderOut(Answer):
-    """A sale. Fiscal number, taxes and fulfilment are not built yet."""
+    """A sale, with what was fixed when its lines were locked."""
 
     id: str
     checkout_id: str
     currency: str
     subtotal: Minor
     discount: Minor
-    tax: Minor
-    total: Minor
+    tax: Minor = Field(description="What prices do not include.")
+    total: Minor = Field(description="`subtotal` - `discount` + `tax`.")
+    taxes: list[TaxOut]
+    fiscal_number: str | None = Field(description="Null: none, or not yet.", examples=["SETT-000042"])
+    fiscal_status: Literal["none", "pending", "issued"] = Field(
+        description="`pending`: it waits for a range of numbers. `none`: the shop gave none when it was made."
+    )
+    fiscal_issued_at: datetime | None
     gateway: str
     payment_id: str
     created_at: datetime

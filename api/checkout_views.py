@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from api.checkout_models import CheckoutOut, OrderLineOut, OrderOut, PaymentOut, RefundOut
+from api.checkout_models import CheckoutOut, OrderLineOut, OrderOut, PaymentOut, RefundOut, TaxOut
 from api.line_models import LineOut
 from db.checkouts import CheckoutView
 from db.orders import OrderView
@@ -20,6 +21,7 @@ from domain.errors import (
     PaymentInFlight,
     PriceChanged,
 )
+from domain.tax import TaxedLine, TaxSum, breakdown
 
 _PAYMENT = tuple(PaymentOut.model_fields)
 _LINE = tuple(LineOut.model_fields)
@@ -31,7 +33,8 @@ def checkout_out(view: CheckoutView) -> CheckoutOut:
     """A checkout that was held, as the row says it is now."""
     row = view.row
     return CheckoutOut(
-        **_some(row, set(CheckoutOut.model_fields) - {"order_id", "lines", "payments"}),
+        **_some(row, set(CheckoutOut.model_fields) - {"order_id", "lines", "payments", "taxes"}),
+        taxes=_taxes(view.lines),
         order_id=next((payment["order_id"] for payment in view.payments if payment["order_id"]), None),
         lines=[LineOut(**_some(line, _LINE)) for line in view.lines],
         payments=[PaymentOut(**_some(payment, _PAYMENT)) for payment in view.payments],
@@ -41,10 +44,29 @@ def checkout_out(view: CheckoutView) -> CheckoutOut:
 def order_out(view: OrderView) -> OrderOut:
     """An order, its lines and its refunds."""
     return OrderOut(
-        **_some(view.row, set(OrderOut.model_fields) - {"lines", "refunds"}),
+        **_some(view.row, set(OrderOut.model_fields) - {"lines", "refunds", "taxes"}),
+        taxes=_taxes(view.lines),
         lines=[OrderLineOut(**_some(line, _ORDER_LINE)) for line in view.lines],
         refunds=[RefundOut(**_some(refund, _REFUND)) for refund in view.refunds],
     )
+
+
+def _taxes(lines: Sequence[dict[str, Any]]) -> list[TaxOut]:
+    taxed = [
+        TaxedLine(
+            line["unit_price"] * line["quantity"],
+            line["tax_class"],
+            line["tax_rate_basis_points"],
+            line["tax_included"],
+            line["tax"],
+        )
+        for line in lines
+    ]
+    return [TaxOut(**{"class": one.tax_class, **_sums(one)}) for one in breakdown(taxed)]
+
+
+def _sums(one: TaxSum) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in ("rate_basis_points", "included", "base", "tax")}
 
 
 def refusal(stored: dict[str, Any] | None, now: datetime) -> HoldfastError:

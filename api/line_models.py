@@ -104,6 +104,10 @@ class LineOut(Answer):
     quantity: int
     list_price: Minor
     unit_price: Minor
+    tax_class: str | None = Field(description="Null: no tax on it.")
+    tax_rate_basis_points: int
+    tax_included: bool = Field(description="Whether `unit_price` includes the tax.")
+    tax: Minor = Field(description="On the whole line, by the rate of its lock.")
     locked_at: datetime
     status: Literal["held", "sold", "released"]
     metadata: dict[str, Any] | None

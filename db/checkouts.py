@@ -19,7 +19,8 @@ _CHECKOUT = """
     FROM checkouts WHERE tenant_id = %(tenant)s AND id = %(checkout)s
 """
 _LINES = """
-    SELECT id, product_id, zone_id, seat_id, quantity, list_price, unit_price, status, locked_at, metadata
+    SELECT id, product_id, zone_id, seat_id, quantity, list_price, unit_price,
+           tax_class, tax_rate_basis_points, tax_included, tax, status, locked_at, metadata
     FROM checkout_lines WHERE tenant_id = %(tenant)s AND checkout_id = %(checkout)s AND removed_at IS NULL
     ORDER BY position, id
 """

@@ -12,12 +12,13 @@ from domain.ids import BuyerKey, OrderId, TenantId
 
 _COLUMNS = """
     o.id::text AS id, o.checkout_id::text AS checkout_id, o.buyer_key, o.currency, o.subtotal, o.discount, o.tax,
-    o.total, o.refunded, o.gateway, o.payment_id, o.created_at
+    o.total, o.refunded, o.gateway, o.payment_id, o.created_at,
+    o.fiscal_status, o.fiscal_number, o.fiscal_issued_at
 """
 _ORDER = f"SELECT {_COLUMNS} FROM orders o WHERE o.tenant_id = %(tenant)s AND o.id = %(order)s"
 _LINES = """
     SELECT order_id::text AS order_id, position AS line, product_id, zone_id, seat_id, name, quantity, returned,
-           list_price, unit_price, metadata
+           list_price, unit_price, tax_class, tax_rate_basis_points, tax_included, tax, metadata
     FROM order_lines
     WHERE tenant_id = %(tenant)s AND order_id = ANY (%(orders)s::uuid[]) ORDER BY order_id, position
 """
