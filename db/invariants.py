@@ -225,6 +225,16 @@ INVARIANTS = (
     ),
     Invariant(
         "I9",
+        "a checkout's events have numbers without a gap, and the last that says how it ended says what its row says",
+        """SELECT e.tenant_id, e.checkout_id, count(*) AS events, max(e.seq) AS last, c.status FROM checkout_events e
+           LEFT JOIN checkouts c ON c.tenant_id = e.tenant_id AND c.id = e.checkout_id
+           GROUP BY e.tenant_id, e.checkout_id, c.status
+           HAVING max(e.seq) - min(e.seq) + 1 <> count(*) OR c.status <> (
+               array_agg(e.kind ORDER BY e.seq DESC) FILTER (WHERE e.kind IN ('confirmed', 'cancelled', 'expired')))[1]
+               """,
+    ),
+    Invariant(
+        "I9",
         "tenant ids agree across all rows of a checkout",
         """SELECT p.tenant_id, p.payment_id, p.checkout_id FROM payment_outcomes p
            LEFT JOIN checkouts c ON c.tenant_id = p.tenant_id AND c.id = p.checkout_id
