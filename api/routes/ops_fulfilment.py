@@ -59,7 +59,10 @@ async def replay(
 ) -> ReplayOut:
     """Such as sending the tickets again. Audited. The same key asks for it once."""
     order = OrderId(as_checkout_id(order_id))
-    request = await ask_again(services.db, caller.tenant, order, replayable(step), key_digest(key), caller.actor)
+    try:
+        request = await ask_again(services.db, caller.tenant, order, replayable(step), key_digest(key), caller.actor)
+    except NotFound:
+        raise NotFound from None  # In the same words, whichever of the two is not there.
     with contextlib.suppress(Unavailable):  # It is written down: the consistency check starts it.
         await services.fulfilling.replay(request)
     return ReplayOut.of(request)
