@@ -12,6 +12,7 @@ from db.checkouts import known_capture, read_checkout
 from db.database import Database
 from db.events import list_seats
 from db.extend import extend
+from db.fiscal import fill, waiting_series
 from db.inbox import (
     EventState,
     StoredEvent,
@@ -26,11 +27,13 @@ from db.line_metadata import remember_metadata
 from db.lines import change_lines
 from db.lines_look import look_before_change
 from db.manual_refunds import record_returned_money
+from db.open_payments import close_payment, open_payments, payment_of
 from db.order_refunds import decide_order_refund, next_order_refund, order_refund_made, order_refunds_owed
 from db.order_returns import NewReturn, return_stock
 from db.orders import read_order
 from db.overdue import overdue_anywhere, overdue_on, overdue_on_cart
 from db.payment_reading import PaymentFilter, list_payments, read_payment
+from db.payment_starts import PaymentWish, begin_payment, close_start, finish_start
 from db.reconciliation import Found, our_side, repair_begun, to_ask, waiting_capture, write_findings
 from db.reconciliation_findings import open_findings
 from db.reconciliation_runs import next_window
@@ -42,17 +45,19 @@ from db.start_look import look_before_start
 from db.started import read_started
 from db.unmatched import LooseMoney, alert_unmatched, refund_unmatched, waited_out
 from domain.checkout import CheckoutStatus
+from domain.gateway import GatewayPayment, PaymentStatus
 from domain.ids import Actor, BuyerKey, CheckoutId, GatewayName, LineId, PaymentId, ProductId, SeatId, TenantId, ZoneId
 from domain.messages import ExtendRequest, Line, LinesOutcome, Ruling, StartCheckout
 from domain.payment_decision import RefundReason
 from domain.reconciliation import Kind
 from tests.support import shop
-from tests.support.checkouts import Rows, a_capture, a_start, an_event, cancel, confirm, expire, opened
+from tests.support.checkouts import SANDBOX, Rows, a_capture, a_start, an_event, cancel, confirm, expire, opened
 from tests.support.lines import adding, removing
 from tests.support.races import deadlocks
 from tests.support.sales import OPERATOR, a_refund, a_sale, a_sale_by_hand
 
 ITEMS, CLOSED, SEATS = 20_000, 25_000, 20_000
+RATES, RANGES = 6_000, 6_000
 FILL = """
     INSERT INTO tenants (id, name, currency, max_held_lines) VALUES ('big', 'Big', 'COP', 10000);
     INSERT INTO stock_items (tenant_id, id, kind, total, sold)
@@ -95,10 +100,31 @@ FILL = """
     INSERT INTO payments (tenant_id, gateway, payment_id, checkout_id, status, amount, currency, known_at)
         SELECT 'big', 'sandbox', payment_id, id, 'captured', 1000, 'COP',
                created_at + row_number() OVER () * interval '1 millisecond' FROM orders;
+    INSERT INTO payment_starts (tenant_id, checkout_id, request_id, fingerprint, gateway, amount, currency, payment_id)
+        SELECT 'big', id, 'k', 'f', 'sandbox', 1000, 'COP', 'old' FROM checkouts;
     INSERT INTO checkout_changes (tenant_id, checkout_id, request_id, fingerprint, changed_at)
         SELECT 'big', id, 'k', 'f', held_at FROM checkouts;
     INSERT INTO line_metadata (tenant_id, checkout_id, fingerprint, metadata)
         SELECT 'big', id, 'f', '{{}}' FROM checkouts;
+    INSERT INTO tax_rates (tenant_id, tax_class, valid_from, starts_at, rate_basis_points, included)
+        SELECT 'big', 'class ' || n, '2020-01-01', '2020-01-01', 1900, true FROM generate_series(1, {rates}) n;
+    UPDATE products SET tax_class = 'class ' || id WHERE id % 120 = 10;
+    UPDATE zones SET tax_class = 'class 1';
+    INSERT INTO fiscal_series (tenant_id, name, prefix) VALUES ('big', 's', 'S-');
+    INSERT INTO fiscal_ranges (tenant_id, series, first_number, last_number, valid_from, valid_until, starts_at,
+                               ends_at, authorisation, opened_at)
+        SELECT 'big', 's', 1 + n * 1000, 1000 + n * 1000, '2020-01-01', '2999-01-01', '2020-01-01', '2999-01-01', 'a',
+               CASE WHEN n <= {closed} / 1000 THEN now() END
+        FROM generate_series(0, {ranges} - 1) n;
+    UPDATE orders o SET fiscal_status = 'issued', fiscal_series = 's', fiscal_sequence = n, fiscal_number = 'S-' || n,
+        fiscal_pending_at = t, fiscal_issued_at = t, fiscal_range_id = r.id
+    FROM (SELECT id, n, timestamptz '2026-01-01' + n * interval '1 ms' AS t
+          FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM orders) i) numbered
+    JOIN fiscal_ranges r ON n BETWEEN r.first_number AND r.last_number
+    WHERE o.id = numbered.id;
+    UPDATE fiscal_series SET next_number = {closed} + 1, last_at = now(),
+        range_id = (SELECT id FROM fiscal_ranges WHERE first_number = {closed} + 1);
+    UPDATE tenants SET fiscal_series = 's';
 """
 BIG = TenantId("big")
 ASKED = [ProductId(number) for number in range(10, 6000, 120)]
@@ -106,8 +132,11 @@ WATCHED = {
     "stock_items": ITEMS + SEATS,
     "products": ITEMS,
     "seats": SEATS,
+    "tax_rates": RATES,
+    "fiscal_ranges": RANGES,
     **dict.fromkeys(("checkouts", "checkout_lines", "orders", "order_lines"), CLOSED),
-    **dict.fromkeys(("payments", "payment_events", "payment_outcomes", "checkout_changes", "line_metadata"), CLOSED),
+    **dict.fromkeys(("payments", "payment_starts", "payment_events", "payment_outcomes"), CLOSED),
+    **dict.fromkeys(("checkout_changes", "line_metadata"), CLOSED),
 }
 """The big tables, and the rows they have."""
 
@@ -115,7 +144,7 @@ WATCHED = {
 @pytest.fixture
 async def big(admin: shop.Connection) -> None:
     """A shop of 20,000 products with 25,000 sales behind it."""
-    await admin.execute(FILL.format(items=ITEMS, closed=CLOSED, seats=SEATS))
+    await admin.execute(FILL.format(items=ITEMS, closed=CLOSED, seats=SEATS, rates=RATES, ranges=RANGES))
     await admin.execute("ANALYZE")
 
 
@@ -144,6 +173,7 @@ async def use_everything(db: Database) -> None:
         await settle(db, confirm(paid.ref, a_capture(paid.checkout_id, total)))
         await reserve(db, ended)
         await use_lines(db, ended)
+        await pay_for(db, ended)
         await overdue_on(db, BIG, paid.lines)
         await overdue_anywhere(db, BIG, 0)
         assert (await settle(db, cancel(ended.ref))).status is CheckoutStatus.CANCELLED
@@ -155,6 +185,14 @@ async def use_everything(db: Database) -> None:
         await use_the_inbox(db, event)
     await use_payments(db)
     await use_reconciliation(db)
+    await use_numbers(db)
+
+
+async def use_numbers(db: Database) -> None:
+    """What the consistency check looks for, with nothing to do and with an order that waits."""
+    for _ in range(3):
+        assert await waiting_series(db, BIG) == []
+        assert await fill(db, BIG, "s") == 0
 
 
 async def use_reconciliation(db: Database) -> None:
@@ -230,6 +268,23 @@ async def use_lines(db: Database, held: StartCheckout) -> None:
     assert (await change_lines(db, adding(held.ref, Line(None, 3, zone_id=ZoneId(1))))).outcome is LinesOutcome.DONE
     line = LineId(look.view.lines[0]["id"])
     assert (await change_lines(db, removing(held.ref, line))).outcome is LinesOutcome.DONE
+
+
+async def pay_for(db: Database, held: StartCheckout) -> None:
+    """Starting one, and asking about it."""
+    wish = PaymentWish(held.ref, held.buyer, "k", "f", SANDBOX)
+    start = (await begin_payment(db, wish)).start
+    assert start is not None
+    payment = a_capture(held.checkout_id, start.amount).payment_id
+    made = GatewayPayment(
+        SANDBOX, payment, held.checkout_id, PaymentStatus.CREATED, start.amount, start.currency, 0, BIG
+    )
+    await finish_start(db, held.ref, "k", made)
+    assert [one.payment_id for one in (await open_payments(db, held.ref)).payments] == [payment]
+    assert await payment_of(db, held.ref, SANDBOX, payment)
+    assert await read_checkout(db, BIG, held.checkout_id, buyer=held.buyer)
+    await close_payment(db, BIG, SANDBOX, payment, made)
+    await close_start(db, held.ref, "k")
 
 
 async def use_seats(db: Database) -> None:

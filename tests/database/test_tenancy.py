@@ -31,6 +31,7 @@ from db.order_refunds import NewOrderRefund
 from db.order_returns import NewReturn
 from db.past_overdue import past_overdue_holds
 from db.payment_reading import PaymentFilter
+from db.payment_starts import PaymentWish
 from db.reconciliation import Found
 from db.reconciliation_runs import Window
 from db.refunds import Owed
@@ -60,7 +61,7 @@ from domain.messages import CheckoutRef, ExtendRequest, Line, LinesRequest, Sett
 from domain.payment_decision import RefundReason
 from domain.reconciliation import Counts, Kind
 from tests.support import shop
-from tests.support.checkouts import a_capture, a_start, an_event, confirm, expire, opened
+from tests.support.checkouts import BUYER, a_capture, a_start, an_event, confirm, expire, opened
 
 NOBODY = TenantId("")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -98,6 +99,7 @@ VALUES: dict[Any, Any] = {
     NewReturn: NewReturn(OrderId(CHECKOUT), "k", "f"),
     NewManualPayment: NewManualPayment(PaymentId("p"), CHECKOUT, "n", "r", "f"),
     PaymentFilter: PaymentFilter(),
+    PaymentWish: PaymentWish(START.ref, BUYER, "k", "f", GatewayName("sandbox")),
     NewProduct: NewProduct("x", 1),
     ProductChanges: ProductChanges(),
     Sequence[Line]: [Line(ProductId(1), 1)],
