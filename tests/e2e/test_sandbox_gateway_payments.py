@@ -360,3 +360,6 @@ async def test_the_page_shows_payments_escaped_and_its_buttons_work(sandbox: Run
             assert (await sandbox.payment(payment_id))["status"] == after
         again = await client.post(f"/payments/{payment_id}/pay/form")
         assert "not possible any more" in again.text
+        other = (await sandbox.call("POST", "/payments", new))["id"]
+        assert "expired" in (await client.post(f"/payments/{other}/expire/form")).text
+        assert (await sandbox.payment(other))["status"] == "expired"

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 import activities.gateways.addresses as addresses_module
 from activities.gateways.options import GatewayOptions
@@ -17,6 +18,7 @@ from activities.gateways.standard import NAME, StandardGateway, gateway
 from domain.errors import GatewayNotConfigured, GatewayRefused, GatewayUnavailable, Invalid, InvalidSignature, NotFound
 from domain.gateway import PaymentEvent, PaymentStatus, PaymentToStart
 from domain.ids import CheckoutId, PaymentId, TenantId
+from settings import Settings
 from tests.support.secrets import FixedSecrets
 from tests.unit.test_gateway_answers import ANSWER
 from tests.unit.test_gateway_events import CHECKOUT, EVENT, signed_over
@@ -305,3 +307,21 @@ def test_only_in_development_may_a_shops_gateway_be_on_this_machine() -> None:
 async def test_a_refused_refund_is_refused() -> None:
     with pytest.raises(GatewayRefused):
         await Seen({}, 422).gateway.refund(DEMO, PAYMENT, 1, "key")
+
+
+def test_in_production_nothing_may_stand_in_for_stripe() -> None:
+    """It would be sent every shop's API key."""
+    safe = {
+        "env": "production",
+        "jwt_secret": SecretStr("j" * 32),
+        "buyer_hash_key": SecretStr("b" * 32),
+        "sandbox_gateway_secret": SecretStr(NEW),
+        "secret_keys": SecretStr("k1:" + "A" * 43 + "="),
+        "ticket_keys": SecretStr("t1:" + "A" * 43 + "="),
+        "allowed_hosts": ("shop.example.com",),
+    }
+    options = Settings.model_validate(safe).gateways
+    assert (options.stripe_api_base, options.development, options.sandbox_secrets) == (None, False, NEW)
+    assert NEW not in repr(options)
+    with pytest.raises(ValueError, match="HOLDFAST_STRIPE_API_BASE"):
+        Settings.model_validate({**safe, "stripe_api_base": "http://127.0.0.1:1"})
