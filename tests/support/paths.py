@@ -20,13 +20,17 @@ from domain.messages import Line
 from domain.naming import (
     CONSISTENCY_CHECK,
     PURGE_TOKENS,
+    RECONCILE_PAYMENTS,
     fulfilment_workflow_id,
     order_refunds_workflow_id,
     replay_workflow_id,
 )
 from domain.payment_messages import LatePayment
+from domain.reconciliation_messages import LedgerReconciled
 from tests.support import faults
 from tests.support.checkouts import a_start
+from tests.support.ledgers import QUEUE as RECONCILING
+from tests.support.ledgers import MadeUp, reconciling
 from tests.support.lines import line_ids
 from tests.support.sales import OPERATOR, a_refund
 from tests.support.till import TASK_QUEUE, Held, Till
@@ -358,6 +362,15 @@ async def fulfilment_step_again(till: Till) -> Run:
 async def consistency_check(till: Till) -> Run:
     run = await till.client.start_workflow(CONSISTENCY_CHECK, id="consistency-check", task_queue=TASK_QUEUE)
     await run.result()
+    return run
+
+
+@path
+async def reconciliation(till: Till) -> Run:
+    one = LedgerReconciled(compared=3, repaired=1)
+    async with reconciling(till.client, MadeUp({"shop": one, "shut": None, "third": one})):
+        run = await till.client.start_workflow(RECONCILE_PAYMENTS, id="reconcile-payments", task_queue=RECONCILING)
+        await run.result()
     return run
 
 

@@ -22,11 +22,8 @@ from tests.workflow.broken import BrokenCheckoutWorkflow
 from tests.workflow.record import HISTORIES
 
 RECORDED = sorted(HISTORIES.glob("*.json"))
-CHECKOUTS = [
-    path
-    for path in RECORDED
-    if not path.stem.startswith(("late_payment", "order_refunded", "fulfil", "consistency_check", "purge_tokens"))
-]
+OTHERS = ("late_payment", "order_refunded", "fulfil", "consistency_check", "purge_tokens", "reconciliation")
+CHECKOUTS = [path for path in RECORDED if not path.stem.startswith(OTHERS)]
 E_MAIL = re.compile(r"[\w.+-]+@[\w-]+\.\w+")
 MACHINE = re.compile(r"/home/|/root/|/tmp/|/usr/|\.py\b|\d+@\w")
 
