@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 from structlog import stdlib
 
@@ -61,7 +62,13 @@ def end_frame(why: End) -> bytes:
     return format_sse_event(data_str=StreamEndOut(reason=why).model_dump_json(), event="end")
 
 
-class EventStream(EventSourceResponse):
+class Events(StreamingResponse):
+    """A stream of events. Not FastAPI's own class, which is for routes that yield: they could answer nothing else."""
+
+    media_type = "text/event-stream"
+
+
+class EventStream(Events):
     """What has happened, and then what happens, until nothing more is to come, the token is over, or we stop."""
 
     def __init__(

@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
-from fastapi.sse import EventSourceResponse
 
 from api.deps import Buyer, Wired
-from api.event_stream import HEADERS, frame, left_to_come
+from api.event_stream import HEADERS, Events, frame, left_to_come
 from api.models import as_checkout_id
 from api.problems import documented
 from api.requests import StrictRoute
@@ -34,7 +33,7 @@ _EVENTS: dict[int | str, dict[str, Any]] = {
     "/v1/checkouts/{checkout_id}/events",
     operation_id="streamCheckout",
     summary="Watch a checkout",
-    response_class=EventSourceResponse,
+    response_class=Events,
     response_model=None,
     responses={**_EVENTS, **documented(*READING, CheckoutRefused, TooManyRequests)},
 )
@@ -54,7 +53,7 @@ async def stream(
     after = _number(had or last_event_id)
     progress = await watcher.progress(services.db, ref, after)
     if not follow:
-        return EventSourceResponse(_frames(progress.events), headers=HEADERS)
+        return Events(_frames(progress.events), headers=HEADERS)
     if not progress.events and left_to_come(progress, services.watching.times) <= 0:
         return Response(status_code=204, headers=HEADERS)
     return stream_of(services, watcher, ref, progress, after)
