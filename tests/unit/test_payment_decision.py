@@ -35,10 +35,12 @@ MONEY: list[dict[str, Any]] = [
     {}, {"amount": 999}, {"amount": 1001}, {"currency": "USD"}, {"checkout_id": ELSEWHERE}, {"checkout_id": None}
 ]  # fmt: skip
 BOTH = [False, True]
-TABLE = [
+_combinations: Any = product
+"""The type checker's own knows no products of so many."""
+TABLE: list[tuple[PaymentFacts, CheckoutFacts | None, LatePayments, Others, bool]] = [
     (replace(PAID, state=state, received_at=at, known_in_time=known, foreign_tenant=foreign, given_back=back,
              waited_out=out, **money), checkout, policy, others, to_be_had)
-    for state, money, at, known, foreign, back, out, checkout, policy, others, to_be_had in product(
+    for state, money, at, known, foreign, back, out, checkout, policy, others, to_be_had in _combinations(
         PaymentStatus, MONEY, [END - TICK, END], BOTH, BOTH, BOTH, BOTH, CHECKOUTS, LatePayments, Others, BOTH
     )
 ]  # fmt: skip
