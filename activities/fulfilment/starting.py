@@ -29,6 +29,8 @@ from domain.ids import TenantId
 from domain.naming import FULFILMENT, fulfilment_workflow_id, replay_workflow_id
 
 RPC_TIMEOUT = timedelta(seconds=2)
+AFTER_SALES = 5
+"""Temporal's lowest priority (the usual is 3): where the worker has more to do than it can, checkouts go first."""
 _UNREACHABLE = (RPCError, RuntimeError, TimeoutError)
 """How a Temporal that is down shows (RuntimeError: a lazy client that cannot connect)."""
 
@@ -87,7 +89,7 @@ class Fulfilling:
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                     static_summary=summary,
                     search_attributes=TypedSearchAttributes([tenant]),
-                    priority=Priority(fairness_key=order.tenant),
+                    priority=Priority(priority_key=AFTER_SALES, fairness_key=order.tenant),
                     rpc_timeout=RPC_TIMEOUT,
                 )
         except WorkflowAlreadyStartedError:
