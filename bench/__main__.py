@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from bench import carts, engine, fairness, http, recovery, reserve, seats
+from bench import carts, engine, fairness, fulfilment, http, recovery, reserve, seats
 from bench.figures import rate_rows, table
 from bench.stage import Stage, stage
 
@@ -23,6 +23,7 @@ def main() -> None:
         "reserve": _reserve,
         "seats": _seats,
         "fairness": _fairness,
+        "fulfilment": _fulfilment,
         "recovery": _recovery,
     }
     parser = argparse.ArgumentParser(description="Measure Holdfast on this machine.")
@@ -31,7 +32,7 @@ def main() -> None:
     options = parser.parse_args()
     chosen = options.parts or list(parts)
     with stage() as on:
-        if set(chosen) - {"carts"}:  # Carts have processes of their own, and need no worker.
+        if set(chosen) - {"carts", "fulfilment"}:  # These have processes of their own, and need no worker.
             recovery.start_worker(on)
             recovery.start_api(on)
         for name in chosen:
@@ -80,6 +81,13 @@ def _seats(on: Stage, rounds: int) -> None:
     print(
         "\n### Reserve by lines\n\n" + table(("what", "p50", "p95", "p50 a line"), seats.line_rows(lines)), flush=True
     )
+
+
+def _fulfilment(_: Stage, rounds: int) -> None:
+    for measured in (fulfilment.pdfs(rounds), fulfilment.emails(rounds)):
+        series = asyncio.run(measured)
+        rows = [row[:4] for row in rate_rows(series, series[0])]
+        print("\n### Fulfilment\n\n" + table(RATES[:4], rows), flush=True)
 
 
 def _recovery(on: Stage, rounds: int) -> None:

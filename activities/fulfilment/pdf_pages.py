@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import segno
+from reportlab import rl_config
 from reportlab.lib.colors import Color, HexColor
 from reportlab.lib.pagesizes import A5
 from reportlab.lib.units import mm
@@ -27,6 +28,7 @@ _RECEIPT_ROW = 7 * mm
 
 def render(document: dict[str, Any]) -> tuple[bytes, int]:
     """(PDF, number of pages) of a `PdfDocument` as JSON. The same document gives the same bytes."""
+    rl_config.useA85 = 0  # Streams as bytes: a fifth smaller, in e-mails too.
     register_fonts()
     out = io.BytesIO()
     canvas = Canvas(out, pagesize=A5, pageCompression=1, invariant=1, lang=document["language"])
