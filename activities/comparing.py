@@ -17,10 +17,11 @@ from activities.remedies import Remedies
 from db.database import Database
 from db.payments import note_payment
 from db.reconciliation import Found, OurSide, Written, our_side, repair_begun, to_ask, write_findings
+from domain.disagreements import Kind
 from domain.errors import GatewayRefused, GatewayUnavailable, HoldfastError, Invalid
 from domain.gateway import GatewayPayment
 from domain.ids import CheckoutId, GatewayName, PaymentId, TenantId
-from domain.reconciliation import AGREED, GRACE, Counts, Kind, Ours, detail, is_behind, judge, needs_people
+from domain.reconciliation import AGREED, GRACE, Counts, Ours, detail, is_behind, judge, needs_people
 
 PAGE = 100
 MOST_ASKED = 500

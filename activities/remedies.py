@@ -10,11 +10,12 @@ from db.database import Database
 from db.inbox import record_event
 from db.reconciliation import record_refunded, waiting_capture
 from db.refunds import refund_owed
+from domain.disagreements import ADVICE, Kind, Remedy
 from domain.gateway import GatewayPayment, PaymentEvent, PaymentStatus
 from domain.ids import EventId, PaymentId, TenantId
 from domain.messages import Capture
 from domain.payment_messages import LatePayment
-from domain.reconciliation import ADVICE, Kind, Ours, Remedy
+from domain.reconciliation import Ours
 
 
 class Remedies:

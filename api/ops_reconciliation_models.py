@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.models import Answer, Minor, StrictModel
 from db.reconciliation_findings import Finding
 from db.reconciliation_runs import Run
+from domain.disagreements import ADVICE, Kind
 from domain.errors import NotFound
-from domain.reconciliation import ADVICE, Kind
 
 RUNS_SHOWN = 20
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"

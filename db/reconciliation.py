@@ -14,10 +14,11 @@ from db import reconciliation_sql as sql
 from db.database import Database
 from db.inbox import EVENT_COLUMNS, StoredEvent, events_of
 from db.payments import payment_key
+from domain.disagreements import Kind
 from domain.gateway import GatewayPayment, PaymentStatus
 from domain.ids import CheckoutId, GatewayName, OrderId, PaymentId, TenantId
 from domain.messages import Ruling
-from domain.reconciliation import Kind, Ours
+from domain.reconciliation import Ours
 
 REFUNDED_UNSEEN = "refunded_at_the_gateway"
 """The reason, and the refund's id, of money that came and went at the gateway while we had heard of neither."""

@@ -11,9 +11,9 @@ from psycopg.rows import DictRow
 from db import reconciliation_sql as sql
 from db.audit import note as audited
 from db.database import Database, Transaction
+from domain.disagreements import Kind
 from domain.errors import NotFound
 from domain.ids import Actor, CheckoutId, GatewayName, PaymentId, TenantId
-from domain.reconciliation import Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from domain.disagreements import ADVICE
 from domain.money import Money
-from domain.reconciliation import ADVICE
 
 if TYPE_CHECKING:
     from activities.comparing import Seen

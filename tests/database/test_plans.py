@@ -45,11 +45,11 @@ from db.start_look import look_before_start
 from db.started import read_started
 from db.unmatched import LooseMoney, alert_unmatched, refund_unmatched, waited_out
 from domain.checkout import CheckoutStatus
+from domain.disagreements import Kind
 from domain.gateway import GatewayPayment, PaymentStatus
 from domain.ids import Actor, BuyerKey, CheckoutId, GatewayName, LineId, PaymentId, ProductId, SeatId, TenantId, ZoneId
 from domain.messages import ExtendRequest, Line, LinesOutcome, Ruling, StartCheckout
 from domain.payment_decision import RefundReason
-from domain.reconciliation import Kind
 from tests.support import shop
 from tests.support.checkouts import SANDBOX, Rows, a_capture, a_start, an_event, cancel, confirm, expire, opened
 from tests.support.lines import adding, removing

@@ -24,10 +24,11 @@ from db.reconciliation_findings import accept_finding, open_findings
 from db.reconciliation_runs import Window, finish_run, last_runs, next_window, open_run, save_run
 from db.reserve import reserve
 from db.settle import settle
+from domain.disagreements import Kind
 from domain.errors import GatewayUnavailable, NotFound
 from domain.gateway import GatewayPayment, PaymentStatus
 from domain.ids import Actor, GatewayName, PaymentId, TenantId
-from domain.reconciliation import FIRST_LOOK, GRACE, LATE_CAPTURES, Counts, Kind, Ours
+from domain.reconciliation import FIRST_LOOK, GRACE, LATE_CAPTURES, Counts, Ours
 from domain.reconciliation_messages import LedgerRef
 from tests.support import shop
 from tests.support.checkouts import SANDBOX, Rows, a_capture, a_start, confirm, opened

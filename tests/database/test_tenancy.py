@@ -42,6 +42,7 @@ from db.unmatched import LooseMoney
 from db.zone_admin import NewZone, ZoneChanges
 from domain.adjacency import Place
 from domain.cart import CartStatus
+from domain.disagreements import Kind
 from domain.errors import Conflict, MissingTenant
 from domain.fulfilment import Step, StepRequest, StepStatus, TellRefund
 from domain.gateway import GatewayPayment, PaymentEvent, PaymentStatus
@@ -59,7 +60,7 @@ from domain.ids import (
 )
 from domain.messages import CheckoutRef, ExtendRequest, Line, LinesRequest, SettleRequest, StartCheckout
 from domain.payment_decision import RefundReason
-from domain.reconciliation import Counts, Kind
+from domain.reconciliation import Counts
 from tests.support import shop
 from tests.support.checkouts import BUYER, a_capture, a_start, an_event, confirm, expire, opened
 

@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 
 from db.reconciliation_findings import accept_finding
 from db.reconciliation_runs import last_runs
+from domain.disagreements import Kind
 from domain.ids import Actor, PaymentId
 from domain.naming import late_payment_workflow_id
-from domain.reconciliation import Kind
 from tests.support.buyers import Buyer, decided
 from tests.support.reconciling import SANDBOX, Reconciling, kinds, reconciling
 from tests.support.system import DEMO, OTHER, QUICK, System

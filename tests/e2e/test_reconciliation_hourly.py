@@ -11,9 +11,9 @@ from activities.reconciliation import SCHEDULE
 from api.caller import Scope
 from db.order_refunds import NewOrderRefund, decide_order_refund
 from db.reconciliation_runs import last_runs
+from domain.disagreements import Kind
 from domain.ids import Actor, OrderId, RefundId
 from domain.naming import RECONCILE_PAYMENTS, order_refunds_workflow_id
-from domain.reconciliation import Kind
 from domain.reconciliation_messages import Reconciled
 from tests.support.buyers import Buyer
 from tests.support.reconciling import SANDBOX, kinds, reconciling

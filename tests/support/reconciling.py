@@ -14,8 +14,8 @@ import httpx
 from activities.gateways.registry import gateways_from
 from activities.reconciliation import Reconciler, Reconciliation, reconciler_from
 from db.reconciliation_findings import Finding, open_findings
+from domain.disagreements import Kind
 from domain.ids import Actor, GatewayName, TenantId
-from domain.reconciliation import Kind
 from domain.reconciliation_messages import LedgerRef
 from tests.support.system import DEMO, System
 

@@ -11,8 +11,9 @@ import typer
 from activities.comparing import Seen
 from activities.reconciliation import Reconciliation
 from db.reconciliation_runs import Window
+from domain.disagreements import ADVICE, Kind
 from domain.ids import GatewayName, PaymentId, TenantId
-from domain.reconciliation import ADVICE, Counts, Kind
+from domain.reconciliation import Counts
 from domain.reconciliation_messages import LedgerRef
 from local.commands import reconciliation_report as report
 from local.commands.reconciling import since_when

@@ -9,20 +9,18 @@ from typing import Any
 
 import pytest
 
+from domain.disagreements import ADVICE, Kind, Remedy
 from domain.gateway import GatewayPayment, PaymentStatus
 from domain.ids import CheckoutId, GatewayName, PaymentId, TenantId
 from domain.messages import Ruling
 from domain.reconciliation import (
-    ADVICE,
     AGREED,
     GRACE,
     REPAIR_PATIENCE,
     TOO_YOUNG,
     Counts,
     Judgement,
-    Kind,
     Ours,
-    Remedy,
     detail,
     is_behind,
     judge,
