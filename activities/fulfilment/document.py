@@ -12,7 +12,7 @@ from db.order_facts import LineFacts, OrderFacts
 from domain.fulfilment import OrderRef
 from domain.ticket_token import Ticket
 
-MOST_TICKETS = 500
+MOST_TICKETS = 200
 """Of one order. Where there are more units, each line has one page, good for all of its units."""
 
 
