@@ -18,8 +18,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FAULT_DELAY = 3.6
 """Seconds: longer than our side waits for the gateway's answer."""
-OFFSETS = [number * 0.05 for number in range(30)]
-"""Seconds, from shortly before a hold's end until after it."""
+OFFSETS = [*(number * 0.05 for number in range(24)), *(1.5 + number * 0.5 for number in range(6))]
+"""Seconds, from half a second before a hold's end until well after it."""
 
 
 async def a_hold(
