@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from api.tokens import Scope
-from tests.support.isolation import assert_kept_out, changes_in, same_body, unchanged
+from tests.support.isolation import assert_kept_out, changes_in, nothing_moves, same_body, unchanged
 from tests.support.routes import Route, routes
 from tests.support.strangers import BAD_TOKENS, bad_headers, lacking, of_buyers, strangers
 from tests.support.system import DEMO, OTHER, System
@@ -34,13 +34,17 @@ STRANGERS = [(route, kind) for route in KNOWN for kind in strangers(route)]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(shared_system: System) -> AsyncIterator[World]:
     """A user's things, which no test here may change."""
-    yield await make_world(shared_system)
+    made = await make_world(shared_system)
+    await nothing_moves(shared_system)
+    yield made
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def anonymous_world(shared_system: System) -> AsyncIterator[World]:
     """An anonymous session's things, likewise."""
-    yield await make_world(shared_system, anonymous=True)
+    made = await make_world(shared_system, anonymous=True)
+    await nothing_moves(shared_system)
+    yield made
 
 
 async def test_every_route_is_either_open_or_has_an_entry_that_says_how_to_address_it() -> None:

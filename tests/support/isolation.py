@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -62,3 +63,15 @@ async def unchanged(system: System) -> AsyncIterator[None]:
     async with changes_in(system) as changed:
         yield
     assert changed == []
+
+
+async def nothing_moves(system: System, for_seconds: float = 1.0) -> None:
+    """Until what follows a sale by itself (tickets, e-mail, refunds) is done, and no row has changed for so long."""
+    async with asyncio.timeout(30):
+        before = await Snapshot.take(system.admin, DEMO)
+        while True:
+            await asyncio.sleep(for_seconds)
+            now = await Snapshot.take(system.admin, DEMO)
+            if not now.gone_since(before) and not now.new_since(before):
+                return
+            before = now
