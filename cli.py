@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from local.commands import carts, events, payments, products, tenants, tickets, tokens, webhooks
+from local.commands import carts, events, fiscal, payments, products, tenants, tickets, tokens, webhooks
 from local.commands.common import joined_settings
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ worker_app = typer.Typer(help="The worker: run it, or make a build of it current
 app.add_typer(worker_app, name="worker")
 app.add_typer(carts.app, name="carts")
 app.add_typer(events.app, name="events")
+app.add_typer(fiscal.app, name="fiscal")
 app.add_typer(payments.app, name="payments")
 app.add_typer(products.app, name="products")
 app.add_typer(tenants.app, name="tenant")

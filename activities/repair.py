@@ -12,6 +12,7 @@ from activities import names
 from activities.delivery import Delivery, Handed
 from activities.errors import translated
 from db.database import Database
+from db.fiscal import fill, new_alerts, waiting_series
 from db.inbox import mark_settled, unsettled_events
 from db.order_refunds import order_refunds_owed
 from db.overdue import overdue_anywhere
@@ -33,6 +34,7 @@ ALERT_AFTER_SECONDS = 600
 KEEP_UNMATCHED_SECONDS = 72 * 3600
 """How long its checkout is waited for; then the money goes back."""
 _log = stdlib.get_logger("inbox")
+_fiscal_log = stdlib.get_logger("fiscal")
 
 
 class Repair:
@@ -70,6 +72,7 @@ class Repair:
             + await self._start_order_refunds(tenant, event_grace),
             events_unmatched=await self._alert(tenant, alert_after),
             unmatched_refunded=await self._give_up(tenant, keep_unmatched),
+            numbers_given=await self._number(tenant),
         )
 
     async def _settle_holds(self, tenant: TenantId, grace: float) -> int:
@@ -110,6 +113,21 @@ class Repair:
             elif await self._delivery.give_back(tenant, event, RefundReason.UNMATCHED):
                 refunded.add((event.gateway, event.payment_id))
         return len(refunded)
+
+    async def _number(self, tenant: TenantId) -> int:
+        """Give numbers to those who wait, and tell, once for each, of series that somebody should see to."""
+        given = sum([await fill(self._db, tenant, series) for series in await waiting_series(self._db, tenant)])
+        for series, alert in await new_alerts(self._db, tenant):
+            _fiscal_log.warning(
+                "fiscal_numbers",
+                tenant=tenant,
+                series=series.name,
+                alert=alert.value,
+                remaining=series.remaining,
+                valid_until=series.valid_until.isoformat() if series.valid_until else None,
+                waiting=series.waiting,
+            )
+        return given
 
     async def _start_refunds(self, tenant: TenantId, grace: float) -> int:
         owed = await refunds_owed(self._db, tenant, older_than_seconds=grace)

@@ -33,6 +33,7 @@ from api.paying import Paying
 from api.revocations import Revocations
 from api.routes import (
     admin_events,
+    admin_fiscal,
     admin_products,
     admin_tenant,
     auth,
@@ -43,6 +44,7 @@ from api.routes import (
     health,
     lines,
     ops_carts,
+    ops_fiscal,
     ops_fulfilment,
     ops_orders,
     ops_payments,
@@ -106,12 +108,14 @@ def create_app(settings: Settings | None = None, *, client: Client | None = None
         admin_products,
         admin_events,
         admin_tenant,
+        admin_fiscal,
         ops_carts,
         ops_orders,
         ops_fulfilment,
         ops_payments,
         ops_reconciliation,
         ops_webhooks,
+        ops_fiscal,
         health,
     ):
         app.include_router(routes.router)

@@ -124,8 +124,8 @@ async def _clean(
 def _removals(lines: Rows) -> list[_Removal]:
     found = []
     for row in lines:
-        names = ProductNow._fields[1:]
-        product = ProductNow(row["product_id"], *(row[name] for name in names)) if row["there"] else None
+        known = {name: row[name] for name in ProductNow._fields if name in row}
+        product = ProductNow(id=row["product_id"], **known) if row["there"] else None
         if reason := fault_of(product):
             found.append(_Removal(row["cart"], row["product_id"], row["quantity"], reason))
     return found

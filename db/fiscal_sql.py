@@ -14,14 +14,18 @@ LOCK_SERIES = """
 _TIME = "greatest(clock_timestamp(), s.last_at + interval '1 microsecond')"
 
 # The range that numbers are of now, or the next that was prepared and is valid now: those of a series ascend.
+# Each part by its own key: a series may have had many ranges.
 _RANGE = """(
-        SELECT r.id, r.last_number,
-               CASE WHEN r.id = s.range_id THEN s.next_number ELSE r.first_number END AS number
-        FROM fiscal_ranges r
-        WHERE r.tenant_id = %(tenant)s AND r.series = s.name AND r.starts_at <= s.at AND r.ends_at > s.at
-          AND CASE WHEN r.id = s.range_id THEN s.next_number <= r.last_number
-                   ELSE s.next_number IS NULL OR r.first_number >= s.next_number END
-        ORDER BY r.first_number LIMIT 1)"""
+        SELECT one.* FROM (
+            SELECT r.id, r.last_number, s.next_number AS number FROM fiscal_ranges r
+            WHERE r.tenant_id = %(tenant)s AND r.id = s.range_id AND r.starts_at <= s.at AND r.ends_at > s.at
+              AND s.next_number <= r.last_number
+            UNION ALL
+            (SELECT r.id, r.last_number, r.first_number FROM fiscal_ranges r
+             WHERE r.tenant_id = %(tenant)s AND r.series = s.name AND r.starts_at <= s.at AND r.ends_at > s.at
+               AND r.first_number >= CASE WHEN s.next_number IS NULL THEN 0 ELSE s.next_number END
+             ORDER BY r.first_number LIMIT 1)) one
+        ORDER BY one.number LIMIT 1)"""
 
 # An order that gets no number waits for one: it is confirmed all the same. While one waits, all later ones wait behind
 # it. A tenant whose series is changed between the two statements has no lock on the new one: then the unique key of

@@ -27,6 +27,17 @@ _INSERT_TENANT = """
     INSERT INTO tenants (id, name, currency, hold_seconds, extension_seconds, maximum_seconds)
     VALUES (%s, %s, 'COP', %s, %s, 3600) ON CONFLICT DO NOTHING
 """
+_INSERT_SERIES = """
+    WITH series AS (
+        INSERT INTO fiscal_series (tenant_id, name, prefix, padding) VALUES (%(tenant)s, 'demo', 'DEMO-', 6)
+        ON CONFLICT DO NOTHING RETURNING name
+    )
+    INSERT INTO fiscal_ranges (tenant_id, series, first_number, last_number, valid_from, valid_until, starts_at,
+                               ends_at, authorisation)
+    SELECT %(tenant)s, name, 1, 999999, '2026-01-01', '2099-12-31', '2026-01-01', '2100-01-01', 'Demo' FROM series
+"""
+# Only with a new series: whoever has turned it off does not find it on again.
+_USE_SERIES = "UPDATE tenants SET fiscal_series = 'demo' WHERE id = %(tenant)s AND fiscal_series IS NULL"
 _INSERT_USER = """
     INSERT INTO users (tenant_id, username, email, password_hash, scopes)
     VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
@@ -58,14 +69,20 @@ async def seed_demo(admin_url: str) -> Seeded:
     """
     async with await psycopg.AsyncConnection.connect(admin_url) as connection:
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_ONE_AT_A_TIME,))
-        tenants = [
-            (await connection.execute(_INSERT_TENANT, (tenant, name, seconds, seconds))).rowcount
-            for tenant, (name, seconds) in _TENANTS.items()
-        ]
+        tenants = [await _add_tenant(connection, tenant) for tenant in _TENANTS]
         users = [await _add_users(connection, tenant) for tenant in _TENANTS]
         products = [await _add_products(connection, tenant) for tenant in _TENANTS]
         events, zones = zip(*[await add_demo_event(connection, tenant) for tenant in _TENANTS], strict=True)
     return Seeded(sum(tenants), sum(users), sum(products), sum(events), sum(zones))
+
+
+async def _add_tenant(connection: Connection, tenant: TenantId) -> int:
+    name, seconds = _TENANTS[tenant]
+    made = (await connection.execute(_INSERT_TENANT, (tenant, name, seconds, seconds))).rowcount
+    series = (await connection.execute(_INSERT_SERIES, {"tenant": tenant})).rowcount
+    if series:
+        await connection.execute(_USE_SERIES, {"tenant": tenant})
+    return made
 
 
 async def _add_users(connection: Connection, tenant: TenantId) -> int:

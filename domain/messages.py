@@ -297,3 +297,5 @@ class Repaired:
     """Events newly told of, whose checkout is not known."""
     unmatched_refunded: int = 0
     """Payments that go back because their checkout did not appear."""
+    numbers_given: int = 0
+    """Fiscal numbers, to orders that waited for one."""

@@ -9,6 +9,7 @@ import pytest
 
 from db.database import Database
 from db.extend import extend
+from db.fiscal import add_range
 from db.inbox import record_event
 from db.lines import change_lines
 from db.lines_look import look_before_change
@@ -21,6 +22,7 @@ from domain.ids import BuyerKey, ProductId, TenantId
 from domain.messages import ExtendRequest, Line
 from tests.support import shop
 from tests.support.checkouts import Rows, a_capture, a_start, an_event, cancel, confirm, expire, opened
+from tests.support.fiscal import BOSS, SERIES, a_range, use_series
 from tests.support.lines import adding, line_ids, removing
 from tests.support.proxy import Wire, wire_to
 
@@ -91,9 +93,19 @@ async def test_a_reserve_is_one_round_trip_and_settle_and_extend_two_however_man
         "cancel": 2,
     }
     assert one["reserve"] == (1, 5)
-    assert one["confirm"][1] <= 8
+    assert one["confirm"][1] <= 10
     assert await counts(db, wire, tenant, products[:10]) == one
     assert await counts(db, wire, tenant, products) == one
+
+
+async def test_a_fiscal_number_costs_a_confirm_no_round_trip_and_no_statement_also_when_it_waits(
+    db: Database, wire: Wire, tenant: TenantId, products: list[ProductId]
+) -> None:
+    without = await counts(db, wire, tenant, products[:1])
+    await use_series(db, tenant, a_range(1, 2))
+    assert await counts(db, wire, tenant, products[:1]) == without, "from a range, and then from none"
+    await add_range(db, tenant, BOSS, SERIES, a_range(3, 999))
+    assert await counts(db, wire, tenant, products) == without
 
 
 async def counts_of_changes(

@@ -44,6 +44,7 @@ from domain.adjacency import Place
 from domain.cart import CartStatus
 from domain.disagreements import Kind
 from domain.errors import Conflict, MissingTenant
+from domain.fiscal import NewRange, NewSeries
 from domain.fulfilment import Step, StepRequest, StepStatus, TellRefund
 from domain.gateway import GatewayPayment, PaymentEvent, PaymentStatus
 from domain.ids import (
@@ -101,6 +102,8 @@ VALUES: dict[Any, Any] = {
     NewManualPayment: NewManualPayment(PaymentId("p"), CHECKOUT, "n", "r", "f"),
     PaymentFilter: PaymentFilter(),
     PaymentWish: PaymentWish(START.ref, BUYER, "k", "f", GatewayName("sandbox")),
+    NewSeries: NewSeries("s", "S-"),
+    NewRange: NewRange(1, 9, NOW.date(), NOW.date(), "a"),
     NewProduct: NewProduct("x", 1),
     ProductChanges: ProductChanges(),
     Sequence[Line]: [Line(ProductId(1), 1)],

@@ -5,6 +5,7 @@ A route without an entry here fails tests/e2e/test_isolation.py.
 
 from __future__ import annotations
 
+import itertools
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -158,6 +159,25 @@ async def a_finding(system: System) -> None:
     )
 
 
+SERIES = "visited"
+_ranges = (
+    {"first": first, "last": first + 9, "valid_from": "2026-01-01", "valid_until": "2030-12-31", "authorisation": "A"}
+    for first in itertools.count(1, 10)
+)
+
+
+def a_series(name: str) -> dict[str, Any]:
+    """A new one."""
+    return {"name": name, "prefix": f"{name}-"}
+
+
+async def a_fiscal_series(system: System) -> None:
+    """Of the owner's tenant; nobody's orders have numbers of it."""
+    headers = dict(system.buyer(DEMO, None, Scope.ADMIN).headers)
+    answer = await system.http.post("/v1/admin/fiscal/series", json=a_series(SERIES), headers=headers)
+    assert answer.status_code == 201, answer.text
+
+
 OPEN = {"login", "refreshToken", "openSession", "receiveWebhook", "healthz", "readyz"}
 """The only operations that ask for no token: they give one, carry a secret of their own, or tell nothing."""
 ANYONE: frozenset[Scope] = frozenset()
@@ -191,6 +211,13 @@ VISITS: dict[str, Visit] = {
     "listTenantSecrets": Visit(ADMIN, effect=False),
     "putTenantSecret": Visit(ADMIN, ids=of_the_gateway, body=lambda _: {"secret": GATEWAY_SECRET}, own=True),
     "deleteTenantSecret": Visit(ADMIN, ids=of_the_gateway, before=a_secret, own=True),
+    "listFiscalSeries": Visit(ADMIN, effect=False),
+    "addFiscalSeries": Visit(ADMIN, body=lambda _: a_series(f"s{uuid.uuid4().hex[:12]}-x")),
+    "listFiscalRanges": Visit(ADMIN, ids=lambda _: {"name": SERIES}, before=a_fiscal_series, effect=False),
+    "addFiscalRange": Visit(
+        ADMIN, ids=lambda _: {"name": SERIES}, before=a_fiscal_series, body=lambda _: next(_ranges)
+    ),
+    "reportFiscalNumbers": Visit(ADMINISTRATION, effect=False),
     "getCart": Visit(BUYERS),
     "changeCart": Visit(BUYERS, body=lambda world: {str(world.product): 3}),
     "clearCart": Visit(BUYERS),
