@@ -10,6 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
+from activities.closing import Closing
+from activities.gateways.registry import gateways_from
+from activities.gateways.sandbox import SANDBOX
+from api.fingerprint import fingerprint, key_digest
+from api.payment_models import StartPaymentIn
+from db.payment_starts import PaymentWish, begin_payment
+from domain.ids import BuyerKey, CheckoutId
+from domain.messages import CheckoutRef
 from tests.support.buyers import Buyer, code, insist
 from tests.support.system import DEMO, QUICK, System, second_api
 from tests.support.waiting import eventually
@@ -92,6 +100,41 @@ async def test_a_start_that_the_gateway_did_not_answer_is_a_503_and_the_same_key
     assert made["id"] == resumed.json()["payment_id"]
     await system.gateway.pay(made["id"])
     await buyer.until(held["id"], "confirmed")
+
+
+@pytest.mark.parametrize("died", ["before the gateway was asked", "before its answer was noted", "before it was told"])
+async def test_the_repeat_goes_on_where_an_api_process_died(system: System, died: str) -> None:
+    """The steps of the request that died are taken here, one after the other, up to its death."""
+    buyer, held, _ = await a_hold(system)
+    ref = CheckoutRef(DEMO, CheckoutId(held["id"]))
+    wish = PaymentWish(
+        ref, BuyerKey(f"user:{buyer.subject}"), key_digest("once"), fingerprint(StartPaymentIn()), SANDBOX
+    )
+    start = (await begin_payment(system.database, wish)).start
+    assert start is not None
+    async with httpx.AsyncClient(trust_env=False) as outgoing:
+        gateways = gateways_from(system.settings.gateways, outgoing)
+        if died == "before its answer was noted":
+            await gateways[SANDBOX].start(DEMO, start.to_start)
+        elif died == "before it was told":
+            await Closing(system.database, gateways).start(start)
+    started = await buyer.pay(held["id"], key="once")
+    [made] = await system.gateway.payments_of(held["id"])
+    assert (made["id"], made["amount"]) == (started["payment_id"], held["total"])
+    assert started["checkout"]["expires_at"] > held["expires_at"]
+    await system.gateway.pay(made["id"])
+    await buyer.until(held["id"], "confirmed")
+
+
+async def test_two_started_payments_that_are_made_at_once_are_one_order_and_one_refund(system: System) -> None:
+    buyer, held, product = await a_hold(system)
+    payments = [(await buyer.pay(held["id"]))["payment_id"] for _ in range(2)]
+    await asyncio.gather(*(system.gateway.pay(payment) for payment in payments))
+    view = await buyer.until(held["id"], "confirmed")
+    [order] = await buyer.orders()
+    [other] = set(payments) - {order["payment_id"]}
+    assert (await buyer.until_refunded(held["id"], other))["reason"] == "second_payment"
+    assert (view["order_id"], (await system.stock(product))[2]) == (order["id"], 1)
 
 
 async def test_a_payment_is_started_though_the_workflow_engine_is_down(system: System) -> None:
