@@ -11,6 +11,7 @@ from temporalio import activity
 from activities import names
 from activities.delivery import Delivery, Handed
 from activities.errors import translated
+from activities.fulfilment.starting import Fulfilling
 from db.database import Database
 from db.fiscal import fill, new_alerts, waiting_series
 from db.inbox import mark_settled, unsettled_events
@@ -29,6 +30,7 @@ from domain.payment_messages import LatePayment
 
 HOLD_GRACE_SECONDS = 60
 EVENT_GRACE_SECONDS = 120
+FULFILMENT_GRACE_SECONDS = 120
 ALERT_AFTER_SECONDS = 600
 """From when on somebody should know of an event whose checkout is not known."""
 KEEP_UNMATCHED_SECONDS = 72 * 3600
@@ -40,10 +42,11 @@ _fiscal_log = stdlib.get_logger("fiscal")
 class Repair:
     """Mends every tenant. Harmless beside running checkouts: it goes through the same `settle` and `deliver`."""
 
-    def __init__(self, db: Database, admin_url: str, delivery: Delivery) -> None:
+    def __init__(self, db: Database, admin_url: str, delivery: Delivery, fulfilling: Fulfilling) -> None:
         self._db = db
         self._admin_url = admin_url
         self._delivery = delivery
+        self._fulfilling = fulfilling
 
     @activity.defn(name=names.REPAIR)
     @translated
@@ -63,6 +66,7 @@ class Repair:
         event_grace: float = EVENT_GRACE_SECONDS,
         alert_after: float = ALERT_AFTER_SECONDS,
         keep_unmatched: float = KEEP_UNMATCHED_SECONDS,
+        fulfilment_grace: float = FULFILMENT_GRACE_SECONDS,
     ) -> Repaired:
         """One tenant's share. Times in seconds."""
         return Repaired(
@@ -73,6 +77,7 @@ class Repair:
             events_unmatched=await self._alert(tenant, alert_after),
             unmatched_refunded=await self._give_up(tenant, keep_unmatched),
             numbers_given=await self._number(tenant),
+            fulfilments_started=await self._fulfilling.mend(self._db, tenant, fulfilment_grace),
         )
 
     async def _settle_holds(self, tenant: TenantId, grace: float) -> int:

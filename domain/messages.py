@@ -299,3 +299,5 @@ class Repaired:
     """Payments that go back because their checkout did not appear."""
     numbers_given: int = 0
     """Fiscal numbers, to orders that waited for one."""
+    fulfilments_started: int = 0
+    """Of orders whose fulfilment has come to no end and may have no run."""

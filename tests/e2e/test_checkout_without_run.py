@@ -9,12 +9,11 @@ import pytest
 
 from activities.delivery import Delivery
 from activities.gateways.sandbox import SANDBOX
-from activities.repair import Repair
 from domain.ids import PaymentId, ProductId, TenantId
 from domain.messages import Repaired
 from domain.naming import late_payment_workflow_id
 from tests.support.buyers import Buyer, code, decided
-from tests.support.system import DEMO, QUICK, System
+from tests.support.system import DEMO, QUICK, System, repair_of
 from tests.support.waiting import eventually, pausing
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -30,7 +29,7 @@ async def orphaned(system: System, tenant: TenantId = DEMO, key: str | None = No
 
 async def repair(system: System, tenant: TenantId) -> Repaired:
     delivery = Delivery(system.database, system.client, system.settings.task_queue)
-    return await Repair(system.database, system.admin_url, delivery).repair_tenant(tenant, hold_grace=0, event_grace=0)
+    return await repair_of(system, delivery).repair_tenant(tenant, hold_grace=0, event_grace=0)
 
 
 async def test_a_cancel_still_gives_the_stock_back(system: System) -> None:

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from activities.delivery import Delivery
-from activities.repair import Repair
 from api.tokens import Scope
 from local.ports import free_port
 from tests.support.buyers import code
 from tests.support.operator import Operator
-from tests.support.system import DEMO, QUICK, System, second_api
+from tests.support.system import DEMO, QUICK, System, repair_of, second_api
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -144,7 +143,7 @@ async def test_what_was_recorded_while_temporal_was_down_is_handed_over_by_the_r
         away = Operator(type(keeper.who)(http, DEMO, keeper.who.subject, keeper.who.headers))
         assert (await away.record(held["id"])).status_code == 503
     delivery = Delivery(system.database, system.client, system.settings.task_queue)
-    await Repair(system.database, system.admin_url, delivery).repair_tenant(DEMO, hold_grace=0, event_grace=0)
+    await repair_of(system, delivery).repair_tenant(DEMO, hold_grace=0, event_grace=0)
     await buyer.until(held["id"], "confirmed")
 
 

@@ -9,14 +9,13 @@ import pytest
 from temporalio.client import Client
 
 from activities.delivery import Delivery
-from activities.repair import Repair
 from api.tokens import Scope
 from domain.ids import OrderId
 from domain.naming import order_refunds_workflow_id
 from local.ports import free_port
 from tests.support.buyers import code
 from tests.support.operator import Operator, refunds_at_the_gateway, sell
-from tests.support.system import DEMO, OTHER, System, second_api
+from tests.support.system import DEMO, OTHER, System, repair_of, second_api
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -133,7 +132,7 @@ async def test_a_refund_decided_while_temporal_is_down_stands_and_the_repair_sta
     assert (answer.status_code, answer.json()["status"]) == (201, "intended")
     assert await refunds_at_the_gateway(system, sold.payment) == []
     delivery = Delivery(system.database, system.client, system.settings.task_queue)
-    repair = Repair(system.database, system.admin_url, delivery)
+    repair = repair_of(system, delivery)
     assert (await repair.repair_tenant(DEMO, event_grace=0)).refunds_started == 1
     await keeper.until_refunded(sold.payment)
     assert (await repair.repair_tenant(DEMO, event_grace=0)).refunds_started == 0

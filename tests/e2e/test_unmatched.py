@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 from temporalio.client import Client
 
 from activities.delivery import Delivery
-from activities.repair import Repair
 from api.checkout_models import StartIn
 from api.engine import Engine, Outlook
 from api.fair_places import FairPlaces
@@ -23,7 +22,7 @@ from domain.messages import Line, Repaired, StartCheckout
 from local.ports import free_port
 from tests.e2e.test_webhooks import captured, post, stored
 from tests.support.buyers import Buyer, code
-from tests.support.system import DEMO, System, second_api
+from tests.support.system import DEMO, System, repair_of, second_api
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -46,7 +45,7 @@ async def paid_early(system: System, checkout: str | None, amount: int = 1000) -
 async def repair(system: System, **times: float) -> Repaired:
     """The consistency check's work on DEMO; `times` in seconds."""
     delivery = Delivery(system.database, system.client, system.settings.task_queue)
-    return await Repair(system.database, system.admin_url, delivery).repair_tenant(DEMO, event_grace=0, **times)
+    return await repair_of(system, delivery).repair_tenant(DEMO, event_grace=0, **times)
 
 
 async def outcome(system: System, payment: str) -> tuple[Any, ...] | None:
@@ -162,7 +161,7 @@ async def test_a_refund_whose_start_was_lost_is_started_by_the_check(system: Sys
     payment = await paid_early(system, None, 800)
     lost = Delivery(system.database, await unreachable(system), system.settings.task_queue)
     with pytest.raises(Unavailable):
-        await Repair(system.database, system.admin_url, lost).repair_tenant(DEMO, event_grace=0, keep_unmatched=0)
+        await repair_of(system, lost).repair_tenant(DEMO, event_grace=0, keep_unmatched=0)
     assert await outcome(system, payment["id"]) == ("refund", "unmatched", False, "intended")
     assert (await repair(system)).refunds_started == 1
     await until_refunded(system, payment["id"])

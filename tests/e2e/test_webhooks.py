@@ -13,13 +13,12 @@ import pytest
 from standardwebhooks import Webhook
 
 from activities.delivery import Delivery
-from activities.repair import Repair
 from domain.ids import checkout_id_for
 from domain.messages import Repaired
 from local.ports import free_port
 from tests.support.buyers import code
 from tests.support.gateway import SECRET
-from tests.support.system import DEMO, OTHER, System, second_api
+from tests.support.system import DEMO, OTHER, System, repair_of, second_api
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ADDRESS = f"/v1/webhooks/{DEMO}/sandbox"
@@ -254,7 +253,7 @@ async def test_an_event_lost_by_its_run_is_delivered_again_by_the_repair(system:
 async def repair(system: System) -> Repaired:
     """The consistency check's work on DEMO, without its graces."""
     delivery = Delivery(system.database, system.client, system.settings.task_queue)
-    return await Repair(system.database, system.admin_url, delivery).repair_tenant(DEMO, hold_grace=0, event_grace=0)
+    return await repair_of(system, delivery).repair_tenant(DEMO, hold_grace=0, event_grace=0)
 
 
 def buyer_key(subject: str) -> Any:

@@ -23,8 +23,11 @@ from pydantic import SecretStr
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from activities.delivery import Delivery
+from activities.fulfilment.starting import Fulfilling
 from activities.gateways.registry import gateways_from
 from activities.gateways.secrets import TenantSecrets
+from activities.repair import Repair
 from api.app import create_app, tokens_from
 from api.tokens import Scope
 from db.database import Database
@@ -263,6 +266,12 @@ async def _database(url: str) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.close()
+
+
+def repair_of(system: System, delivery: Delivery) -> Repair:
+    """The consistency check as the worker has it, handing over by this delivery."""
+    fulfilling = Fulfilling(system.client, system.settings.task_queue)
+    return Repair(system.database, system.admin_url, delivery, fulfilling)
 
 
 @asynccontextmanager

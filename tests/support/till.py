@@ -19,6 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 import worker
 from activities.closing import Closing
 from activities.delivery import Delivery, Handed
+from activities.fulfilment.starting import Fulfilling
 from activities.repair import Repair
 from api.engine import Engine, Outlook
 from api.fair_places import FairPlaces
@@ -312,6 +313,7 @@ async def a_till(
         ):
             yield Till(
                 client, db, Rows(admin), admin, name, catalogue, gateway, faults, delivery,
-                Repair(db, database_url, delivery), Engine(client, TASK_QUEUE, b"k" * 32, FairPlaces(64)),
+                Repair(db, database_url, delivery, Fulfilling(client, TASK_QUEUE)),
+                Engine(client, TASK_QUEUE, b"k" * 32, FairPlaces(64)),
                 mail, renderer,
             )  # fmt: skip
