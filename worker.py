@@ -101,7 +101,7 @@ def all_activities(
         payments.start_late_payment,
         payments.refund_payment,
         OrderRefundActivities(db, gateways).refund_order,
-        Repair(db, admin_url, delivery).repair,
+        Repair(db, admin_url, delivery, Fulfilling(client, task_queue)).repair,
         Purge(admin_url).purge_tokens,
         reconciliation.ledgers,
         reconciliation.reconcile_ledger,

@@ -104,10 +104,7 @@ async def test_of_two_late_payments_for_the_last_unit_one_makes_an_order_and_one
         await buyer.cancel(held["id"])
         paid.append((held["id"], await system.payment(held)))
     await asyncio.gather(*(system.gateway.pay(payment) for _, payment in paid))
-    views = [
-        await buyer.when(checkout, decided, "decided")
-        for buyer, (checkout, _) in zip(buyers, paid, strict=True)
-    ]
+    views = [await buyer.when(checkout, decided, "decided") for buyer, (checkout, _) in zip(buyers, paid, strict=True)]
     assert sorted((view["status"], view["payments"][0]["outcome"]) for view in views) == [
         ("cancelled", "refund"), ("confirmed", "order")
     ]  # fmt: skip
