@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from db.database import Database
+from domain.fiscal import FiscalStatus
 from domain.ids import CheckoutId, OrderId, TenantId
+from domain.tax import TaxedLine, TaxSum, breakdown
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class LineFacts:
 
 @dataclass(frozen=True, slots=True)
 class OrderFacts:
-    """An order. `fiscal_number` None: not given yet."""
+    """An order. `fiscal_number` None: it waits for one (`fiscal_status`), or has none."""
 
     order_id: OrderId
     checkout_id: CheckoutId
@@ -61,12 +63,14 @@ class OrderFacts:
     fiscal_number: str | None
     lines: tuple[LineFacts, ...]
     looks: Looks
+    fiscal_status: FiscalStatus = FiscalStatus.PENDING
+    taxes: tuple[TaxSum, ...] = ()
+    """Of all lines together, by class and rate; `tax` above is only what prices do not include."""
 
 
-# The fiscal number comes with a later migration than this: by the row as JSON, in which a column may be missing.
 _ORDER = """
     SELECT o.id::text AS order_id, o.checkout_id::text AS checkout_id, o.created_at, o.currency, o.subtotal, o.discount,
-        o.tax, o.total, to_jsonb(o) ->> 'fiscal_number' AS fiscal_number
+        o.tax, o.total, o.fiscal_number, o.fiscal_status
     FROM orders o WHERE o.tenant_id = %(tenant)s AND o.id = %(order)s
 """
 _LINES = """
@@ -78,16 +82,28 @@ _LINES = """
     LEFT JOIN seats s ON s.tenant_id = l.tenant_id AND s.id = l.seat_id
     WHERE l.tenant_id = %(tenant)s AND l.order_id = %(order)s ORDER BY l.position
 """
+_TAXED = """
+    SELECT unit_price * quantity AS amount, tax_class, tax_rate_basis_points, tax_included, tax FROM order_lines
+    WHERE tenant_id = %(tenant)s AND order_id = %(order)s AND tax_class IS NOT NULL
+"""
 _LOOKS = "SELECT name, language, time_zone, brand_color, logo_text FROM tenants WHERE id = %(tenant)s"
 
 
 async def read_order_facts(db: Database, tenant: TenantId, order: OrderId) -> OrderFacts | None:
     """All of it, in one round trip; None when there is no such order."""
     values = {"tenant": tenant, "order": order}
-    orders, lines, [looks] = await db.run(tenant, (_ORDER, values), (_LINES, values), (_LOOKS, values))
+    orders, lines, taxed, [looks] = await db.run(
+        tenant, (_ORDER, values), (_LINES, values), (_TAXED, values), (_LOOKS, values)
+    )
     if not orders:
         return None
-    return OrderFacts(**orders[0], lines=tuple(LineFacts(**line) for line in lines), looks=Looks(**looks))
+    facts = {**orders[0], "fiscal_status": FiscalStatus(orders[0]["fiscal_status"])}
+    return OrderFacts(
+        **facts,
+        lines=tuple(LineFacts(**line) for line in lines),
+        looks=Looks(**looks),
+        taxes=tuple(breakdown([TaxedLine(*line.values()) for line in taxed])),
+    )
 
 
 async def read_looks(db: Database, tenant: TenantId) -> Looks | None:

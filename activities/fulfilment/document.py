@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from activities.fulfilment.plain_text import plain
+from activities.fulfilment.sums import sums_of, total_of
 from activities.fulfilment.ticket_keys import TicketKeys
 from activities.fulfilment.wording import TEXTS, moment, money, short
 from db.order_facts import LineFacts, OrderFacts
+from domain.fiscal import FiscalStatus
 from domain.fulfilment import OrderRef
 from domain.ticket_token import Ticket
 
@@ -146,20 +148,23 @@ def _receipt(order: OrderFacts, language: str) -> Receipt:
     def amount(value: int) -> str:
         return money(value, order.currency, language)
 
-    sums = [(text["subtotal"], amount(order.subtotal))]
-    sums += [(text["discount"], amount(-order.discount))] if order.discount else []
-    sums += [(text["tax"], amount(order.tax))] if order.tax else []
     return Receipt(
         title=text["receipt"],
         facts=[
             (text["order"], order.order_id),
             (text["date"], moment(order.created_at, order.looks.time_zone, language)),
-            (text["fiscal_number"], plain(order.fiscal_number, 60) if order.fiscal_number else text["pending"]),
+            *_fiscal_number(order, text),
         ],
         header=ReceiptLine(text["item"], text["units"], text["amount"]),
         lines=[
             ReceiptLine(plain(line.name), str(line.quantity), amount(line.list_price * line.quantity))
             for line in order.lines
         ],
-        sums=[*sums, (text["total"], amount(order.total))],
+        sums=[*sums_of(order, text, amount), total_of(order, text, amount)],
     )
+
+
+def _fiscal_number(order: OrderFacts, text: Mapping[str, str]) -> list[tuple[str, str]]:
+    if order.fiscal_status is FiscalStatus.NONE:
+        return []
+    return [(text["fiscal_number"], plain(order.fiscal_number, 60) if order.fiscal_number else text["pending"])]

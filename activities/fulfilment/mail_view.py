@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from activities.fulfilment.plain_text import plain
+from activities.fulfilment.sums import sums_of, total_of
 from activities.fulfilment.wording import TEXTS, moment, money, reason_text, short
 from db.order_facts import LineFacts, Looks, OrderFacts
 from db.refund_notices import RefundFacts
+from domain.fiscal import FiscalStatus
 from domain.ids import PaymentId
 
 
@@ -51,17 +53,16 @@ def _order(order: OrderFacts, language: str) -> dict[str, Any]:
     def amount(value: int) -> str:
         return money(value, order.currency, language)
 
-    sums = [(text["subtotal"], amount(order.subtotal))] if order.discount or order.tax else []
-    sums += [(text["discount"], amount(-order.discount))] if order.discount else []
-    sums += [(text["tax"], amount(order.tax))] if order.tax else []
+    sums = sums_of(order, text, amount)
     return {
         "id": order.order_id,
         "short": short(order.order_id),
         "date": moment(order.created_at, order.looks.time_zone, language),
         "total": amount(order.total),
         "fiscal_number": plain(order.fiscal_number, 60) if order.fiscal_number else "",
+        "fiscal": order.fiscal_status is not FiscalStatus.NONE,
         "lines": [_line(line, order, language) for line in order.lines],
-        "sums": [*sums, (text["total"], amount(order.total))],
+        "sums": [*(sums if len(sums) > 1 else []), total_of(order, text, amount)],
     }
 
 
