@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -25,6 +25,9 @@ from activities.fulfilment.wiring import FulfilmentConfig, fulfilment_activities
 from activities.gateways.manual import ManualGateway
 from activities.gateways.registry import gateways_from
 from activities.gateways.secrets import TenantSecrets
+from activities.hooks.relay import Relay
+from activities.hooks.sender import client as hook_client
+from activities.hooks.wiring import hook_activities
 from activities.order_refunds import OrderRefundActivities
 from activities.payments import PaymentActivities
 from activities.purge import Purge
@@ -35,10 +38,12 @@ from api import logs, temporal
 from db.database import Database
 from db.keyring import KeyRing
 from db.manual_payments import MANUAL
+from domain.naming import hooks_queue
 from settings import Settings
 from workflows.checkout import CheckoutWorkflow
 from workflows.consistency_check import ConsistencyCheckWorkflow
 from workflows.fulfilment import FulfilmentWorkflow
+from workflows.hook_delivery import HookDeliveryWorkflow
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.pinned import PinnedCheckoutWorkflow
 from workflows.purge import PurgeTokensWorkflow
@@ -76,6 +81,8 @@ PASSED_THROUGH = (
 STICKY_TIMEOUT = timedelta(seconds=1)
 """How long a task waits for the worker that had its run in memory; a killed worker costs this."""
 GRACE = timedelta(seconds=8)
+HOOKS_AT_ONCE = 32
+"""Tenants' webhooks under way at once in one worker."""
 
 
 def runner() -> SandboxedWorkflowRunner:
@@ -143,6 +150,20 @@ def make_worker(
     )
 
 
+def make_hooks_worker(client: Client, task_queue: str, activities: Sequence[Callable[..., Any]]) -> Worker:
+    """The worker of the webhooks that tenants are sent, on a queue of their own: what a slow receiver takes, nobody
+    else waits for. `task_queue`: the installation's."""
+    return Worker(
+        client,
+        task_queue=hooks_queue(task_queue),
+        workflows=[HookDeliveryWorkflow],
+        activities=activities,
+        workflow_runner=runner(),
+        max_concurrent_activities=HOOKS_AT_ONCE,
+        graceful_shutdown_timeout=GRACE,
+    )
+
+
 async def run_worker(settings: Settings, *, also: Sequence[type] = ()) -> None:
     """Run until SIGTERM or SIGINT, then drain: what runs is finished, nothing new is taken."""
     stop = asyncio.Event()
@@ -155,7 +176,8 @@ async def run_worker(settings: Settings, *, also: Sequence[type] = ()) -> None:
     try:
         async with AsyncExitStack() as stack:
             http = await stack.enter_async_context(httpx.AsyncClient())
-            secrets = TenantSecrets(db, KeyRing.parse(settings.secret_keys.get_secret_value()))
+            ring = KeyRing.parse(settings.secret_keys.get_secret_value())
+            secrets = TenantSecrets(db, ring)
             outlets = await stack.enter_async_context(outlets_from(fulfilment_config(settings), secrets, http))
             gateways = gateways_from(settings.gateways, http, secrets)
             fulfilling = Fulfilling(client, settings.task_queue)
@@ -165,9 +187,25 @@ async def run_worker(settings: Settings, *, also: Sequence[type] = ()) -> None:
             ]
             async with make_worker(client, settings.task_queue, activities, build_id=settings.build_id, also=also):
                 await ensure_schedules(client, settings.task_queue)
-                await stop.wait()
+                async with hooks_running(settings, db, ring, client):
+                    await stop.wait()
     finally:
         await db.close()
+
+
+@asynccontextmanager
+async def hooks_running(settings: Settings, db: Database, ring: KeyRing, client: Client) -> AsyncIterator[None]:
+    """Send tenants' webhooks while the block runs."""
+    async with hook_client() as http:
+        activities = hook_activities(db, ring, http, development=settings.env == "development")
+        async with make_hooks_worker(client, settings.task_queue, activities):
+            relay = asyncio.create_task(Relay(settings.admin_url, client, settings.task_queue).run())
+            try:
+                yield
+            finally:
+                relay.cancel()
+                with suppress(asyncio.CancelledError):
+                    await relay
 
 
 def fulfilment_config(settings: Settings) -> FulfilmentConfig:

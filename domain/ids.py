@@ -36,6 +36,10 @@ PaymentId = NewType("PaymentId", str)
 """The gateway's own id of a payment."""
 EventId = NewType("EventId", str)
 """The gateway's own id of a webhook event."""
+HookId = NewType("HookId", str)
+"""A UUID in its canonical lower-case form, of an endpoint that a tenant's webhooks go to."""
+HookDeliveryId = NewType("HookDeliveryId", str)
+"""A UUID in its canonical lower-case form, of one message for one such endpoint."""
 
 _NAMESPACE = uuid.UUID("6e1f6c0e-3f0f-5a0e-9a53-0d1f5a1de0fa")
 

@@ -6,12 +6,13 @@ import the workflow.
 
 from __future__ import annotations
 
-from domain.ids import CheckoutId, GatewayName, OrderId, PaymentId, RefundId, TenantId
+from domain.ids import CheckoutId, GatewayName, HookDeliveryId, OrderId, PaymentId, RefundId, TenantId
 
 CHECKOUT = "Checkout"
 LATE_PAYMENT = "LatePayment"
 REFUND_ORDER = "RefundOrder"
 FULFILMENT = "Fulfilment"
+HOOK_DELIVERY = "HookDelivery"
 CONSISTENCY_CHECK = "ConsistencyCheck"
 PURGE_TOKENS = "PurgeTokens"
 RECONCILE_PAYMENTS = "ReconcilePayments"
@@ -59,6 +60,16 @@ def fulfilment_workflow_id(tenant: TenantId, order: OrderId) -> str:
 def replay_workflow_id(tenant: TenantId, order: OrderId, step: str, replay: int) -> str:
     """The workflow that does one step of a fulfilment once more."""
     return f"{fulfilment_workflow_id(tenant, order)}/{step}/{replay}"
+
+
+def hook_workflow_id(tenant: TenantId, delivery: HookDeliveryId, replay: int) -> str:
+    """The workflow that sends one webhook of a tenant, or (`replay` above 0) sends it once more."""
+    return f"hook/{tenant}/{delivery}/{replay}"
+
+
+def hooks_queue(task_queue: str) -> str:
+    """The task queue of the webhooks that tenants are sent: slow receivers must hold up nothing else."""
+    return f"{task_queue}-hooks"
 
 
 def refund_key(tenant: TenantId, gateway: GatewayName, payment: PaymentId) -> str:

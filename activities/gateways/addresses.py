@@ -16,6 +16,8 @@ _URL = re.compile(r"https?://[!-~]{1,480}")
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,250}[a-z0-9])?")
 _LOOK_UP_SECONDS = 3.0
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_IN_USE = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that is given out for the internet (RFC 4291); Python takes deprecated forms outside of it for global."""
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -71,6 +73,8 @@ def is_public(address: Address) -> bool:
             wrapped = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if wrapped is not None:
             return is_public(wrapped)
+        if address not in _IN_USE:
+            return False
     return address.is_global and not address.is_multicast
 
 

@@ -1,0 +1,1 @@
+"""Tenants' outbound webhooks: signed, sent to public addresses only, tried for days."""
