@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 
 import httpx
 from fastapi import FastAPI
@@ -15,6 +16,7 @@ from activities.delivery import Delivery
 from activities.fulfilment.starting import Fulfilling
 from activities.gateways.registry import gateways_from, tenant_secrets
 from activities.gateways.secrets import TenantSecrets
+from activities.hooks.targets import checked_hook_url
 from api import logs, problems, temporal
 from api.access import Access, Lifetimes
 from api.confirming import Confirming
@@ -36,6 +38,7 @@ from api.routes import (
     admin_fiscal,
     admin_products,
     admin_tenant,
+    admin_webhooks,
     auth,
     cart,
     checkouts,
@@ -108,6 +111,7 @@ def create_app(settings: Settings | None = None, *, client: Client | None = None
         admin_products,
         admin_events,
         admin_tenant,
+        admin_webhooks,
         admin_fiscal,
         ops_carts,
         ops_orders,
@@ -210,6 +214,7 @@ def _services(
         secrets=secrets,
         zones=Fresh(),
         watching=_watching(settings, db),
+        checked_hook_url=partial(checked_hook_url, development=settings.env == "development"),
     )
 
 

@@ -60,6 +60,8 @@ class Services:
     """The zones of events, with what is available."""
     watching: Watching
     """Streams of checkouts' events."""
+    checked_hook_url: Callable[[str], str]
+    """Raises ValueError for where no webhook may go."""
 
 
 async def _services(request: Request) -> Services:

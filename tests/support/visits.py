@@ -65,6 +65,9 @@ class World:
     open_payment: str
     by_hand: str
     """A payment that was recorded by hand for somebody else of the tenant, and returned by hand as well."""
+    webhook: str
+    """An endpoint of the tenant, with a delivery that has failed."""
+    delivery: str
 
     @property
     def secrets(self) -> list[str]:
@@ -74,7 +77,15 @@ class World:
     @property
     def tenant_secrets(self) -> list[str]:
         """What nobody of another tenant may ever be shown. There may be somebody of the same name there."""
-        return [*self._own, name_of(self.product), name_of(self.spare), self.venue.secret, self.by_hand]
+        shop = [
+            name_of(self.product),
+            name_of(self.spare),
+            self.venue.secret,
+            self.by_hand,
+            self.webhook,
+            self.delivery,
+        ]
+        return [*self._own, *shop]
 
     @property
     def _own(self) -> list[str]:
@@ -103,7 +114,8 @@ def usual_ids(world: World) -> dict[str, Any]:
     """By the names that paths use."""
     placed = {"event_id": world.venue.event, "zone_id": world.venue.numbered, "line_id": world.line}
     event = {"gateway": "sandbox", "payment_event_id": world.event}
-    return {"checkout_id": world.held, "order_id": world.order, "product_id": world.product, **placed, **event}
+    hook = {"webhook_id": world.webhook, "delivery_id": world.delivery}
+    return {"checkout_id": world.held, "order_id": world.order, "product_id": world.product, **placed, **event, **hook}
 
 
 def missing_ids() -> dict[str, Any]:
@@ -117,7 +129,8 @@ def missing_ids() -> dict[str, Any]:
         "finding_id": "nowhere",
         "step": "mail",
     }
-    return {"checkout_id": str(uuid.uuid4()), "order_id": str(uuid.uuid4()), **texts, **numbers}
+    uuids = {name: str(uuid.uuid4()) for name in ("checkout_id", "order_id", "webhook_id", "delivery_id")}
+    return {**uuids, **texts, **numbers}
 
 
 def a_page(world: World) -> dict[str, Any]:
@@ -136,6 +149,14 @@ async def a_cart_to_clean(system: System) -> None:
 def of_the_gateway(_: World) -> dict[str, Any]:
     """A secret that a tenant may have of its own: here the gateway's real one, so that its webhooks go on to verify."""
     return {"name": SECRET_NAME}
+
+
+async def room_for_a_webhook(system: System) -> None:
+    """A tenant has so many at most, and each world makes one."""
+    await system.admin.execute(
+        "UPDATE hook_endpoints SET deleted_at = now(), enabled = false, disabled_because = 'asked', secret = NULL,"
+        " secret_key_id = NULL WHERE deleted_at IS NULL"
+    )
 
 
 async def a_secret(system: System) -> None:
@@ -218,6 +239,20 @@ VISITS: dict[str, Visit] = {
         ADMIN, ids=lambda _: {"name": SERIES}, before=a_fiscal_series, body=lambda _: next(_ranges)
     ),
     "reportFiscalNumbers": Visit(ADMINISTRATION, effect=False),
+    "createWebhook": Visit(
+        ADMIN,
+        body=lambda _: {"url": "https://hooks.example.com/a", "kinds": ["refund.made"]},
+        before=room_for_a_webhook,
+    ),
+    "listWebhooks": Visit(ADMIN),
+    "getWebhook": Visit(ADMIN),
+    "changeWebhook": Visit(ADMIN, body=lambda world: {"description": f"The warehouse {world.product}"}),
+    "deleteWebhook": Visit(ADMIN),
+    "rotateWebhookSecret": Visit(ADMIN),
+    "testWebhook": Visit(ADMIN),
+    "listDeliveries": Visit(ADMIN),
+    "replayDelivery": Visit(ADMIN),
+    "replayFailedDeliveries": Visit(ADMIN),
     "getCart": Visit(BUYERS),
     "changeCart": Visit(BUYERS, body=lambda world: {str(world.product): 3}),
     "clearCart": Visit(BUYERS),
@@ -293,8 +328,24 @@ async def make_world(system: System, *, anonymous: bool = False) -> World:
     return World(
         owner, f"{name}@example.com", product, spare, held["id"], held["lines"][0]["id"], paid["id"], view["order_id"],
         payment, told["event_id"], as_json(cart)["id"], await a_venue(system),
-        paying["id"], started["payment_id"], await paid_and_returned_by_hand(system, product),
+        paying["id"], started["payment_id"], await paid_and_returned_by_hand(system, product), *await a_webhook(system),
     )  # fmt: skip
+
+
+async def a_webhook(system: System) -> tuple[str, str]:
+    """An endpoint, and a delivery for it that has failed."""
+    hook, delivery = str(uuid.uuid4()), str(uuid.uuid4())
+    await system.admin.execute(
+        "INSERT INTO hook_endpoints (tenant_id, id, url, kinds, secret, secret_key_id)"
+        " VALUES (%s, %s, 'https://hooks.example.com', ARRAY['refund.made'], 'x', 'k1')",
+        (DEMO, hook),
+    )
+    await system.admin.execute(
+        "INSERT INTO hook_deliveries (tenant_id, id, endpoint_id, kind, data, at, status, ended_at)"
+        " VALUES (%s, %s, %s, 'refund.made', '{}', now(), 'failed', now())",
+        (DEMO, delivery, hook),
+    )
+    return hook, delivery
 
 
 async def paid_and_returned_by_hand(system: System, product: ProductId) -> str:
