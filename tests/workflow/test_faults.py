@@ -29,7 +29,9 @@ EVERY_ACTIVITY = {
     names.VERIFY_PAYMENT,
     names.START_LATE_PAYMENT,
     names.REFUND_PAYMENT,
+    names.CLOSE_PAYMENTS,
 }
+"""Of a checkout and its payments. Those of the fulfilment that follows have tests of their own."""
 
 
 @pytest.fixture
@@ -61,10 +63,10 @@ async def cancelled(till: Till) -> None:
 
 
 async def changed(till: Till) -> None:
-    """A payment starts, lines come and go, the last one of them, so that it is cancelled."""
+    """A payment starts and ends unpaid, lines come and go, the last one of them, so that it is cancelled."""
     held = await till.start()
     capture = till.capture(held)
-    for kind in (PaymentStatus.CREATED, PaymentStatus.CREATED, PaymentStatus.PROCESSING):
+    for kind in (PaymentStatus.CREATED, PaymentStatus.CREATED, PaymentStatus.PROCESSING, PaymentStatus.EXPIRED):
         await till.webhook(capture, kind)
     assert (await till.lines(held, Line(till.products[0], 2), Line(till.products[0], 1))).answer is Answer.DONE
     for line in await line_ids(till.rows, held.start.ref):
@@ -84,7 +86,7 @@ async def test_one_effect(patient_till: Till, fault: faults.Fault) -> None:
     till = patient_till
     till.faults.plan["*"] = fault
     await asyncio.gather(paid_twice(till), cancelled(till), changed(till), expired(till))
-    assert set(till.faults.seen) == EVERY_ACTIVITY
+    assert set(till.faults.seen) >= EVERY_ACTIVITY
     assert await till.rows.stock(till.tenant, till.products[0]) == (99, 0, 1)
     assert await till.rows.value("SELECT count(*) FROM checkouts") == 4
     assert await till.rows.value("SELECT count(*) FROM checkout_lines") == 6
