@@ -112,10 +112,10 @@ class Watch:
             yield frame(event)
         sign_at = time.monotonic() + self._times.keep_alive
         while True:
-            event = await listener.next(min(sign_at, self._closes_at, token_until) - time.monotonic())
-            if event is not None:
-                self._note(event)
-                yield frame(event)
+            news = await listener.next(min(sign_at, self._closes_at, token_until) - time.monotonic())
+            if news is not None:
+                self._note(news)
+                yield frame(news)
             elif (why := self._over(listener, token_until)) is not None:
                 yield end_frame(why)
                 return
@@ -149,5 +149,6 @@ class Watch:
 
 
 async def _nothing() -> AsyncIterator[bytes]:
-    for piece in ():
+    nothing: tuple[bytes, ...] = ()
+    for piece in nothing:
         yield piece

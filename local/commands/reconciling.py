@@ -188,7 +188,7 @@ def _show(ledger: LedgerRef, done: Reconciliation, *, dry: bool) -> None:
 
 
 def _show_finding(one: Finding) -> None:
-    from domain.reconciliation import ADVICE
+    from domain.disagreements import ADVICE
     from local.commands.reconciliation_report import sides
 
     gateway, ours = sides(one.detail)

@@ -39,7 +39,7 @@ class Stream:
 
     async def until(self, event: str, seconds: float = 20.0) -> list[Message]:
         """The events up to the first of this kind, which must come."""
-        got = []
+        got: list[Message] = []
         async with asyncio.timeout(seconds):
             while True:
                 message = await self.next(seconds)

@@ -50,7 +50,28 @@ def test_the_defaults_are_those_of_the_specification() -> None:
 def test_what_is_stored_is_read_back_the_same() -> None:
     tax = TaxClass("IVA", 1900, False, date(2026, 2, 28))
     full = TenantSettings(
-        "Shop", "USD", 1, 2, 3, 4, False, 5, 6, 7, 8, 9, LatePayments.REFUND, 10, (tax,), "+573001234567", True
+        "Shop",
+        "USD",
+        1,
+        2,
+        3,
+        4,
+        False,
+        5,
+        6,
+        7,
+        8,
+        9,
+        LatePayments.REFUND,
+        10,
+        (tax,),
+        "A",
+        "+573001234567",
+        "en",
+        "America/Bogota",
+        "#000000",
+        "L",
+        True,
     )
     assert from_stored(stored(full)) == full
     assert set(stored(full)) == set(FIELDS)
