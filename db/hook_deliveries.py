@@ -180,7 +180,7 @@ async def list_deliveries(
 async def replay_delivery(db: Database, tenant: TenantId, actor: Actor, hook: HookId, delivery: HookDeliveryId) -> None:
     """Send it once more, whatever became of it. Raises NotFound; Conflict when the endpoint is disabled."""
     if not await _again(db, tenant, actor, hook, _ONE_AGAIN, delivery):
-        raise NotFound("There is no such delivery.")
+        raise NotFound
 
 
 async def replay_failed(db: Database, tenant: TenantId, actor: Actor, hook: HookId) -> int:
@@ -216,7 +216,7 @@ async def _again(
 async def _require_enabled(transaction: Transaction, values: Mapping[str, Any]) -> None:
     [rows] = await transaction.read((_LOCK_HOOK, values))
     if not rows:
-        raise NotFound("There is no such endpoint.")
+        raise NotFound
     if not rows[0]["enabled"]:
         raise Conflict("The endpoint is disabled: enable it first.")
 

@@ -134,7 +134,7 @@ async def read_hook(db: Database, tenant: TenantId, hook: HookId) -> HookEndpoin
     """One of them. Raises NotFound."""
     [rows] = await db.run(tenant, (_ONE, {"tenant": tenant, "hook": hook}))
     if not rows:
-        raise NotFound("There is no such endpoint.")
+        raise NotFound
     return _endpoint(rows[0])
 
 
@@ -207,7 +207,7 @@ def opened_secrets(ring: KeyRing, tenant: TenantId, hook: HookId, row: DictRow) 
 async def _locked(transaction: Transaction, tenant: TenantId, hook: HookId) -> DictRow:
     [rows] = await transaction.read((_LOCK, {"tenant": tenant, "hook": hook}))
     if not rows:
-        raise NotFound("There is no such endpoint.")
+        raise NotFound
     return rows[0]
 
 
