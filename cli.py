@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from local.commands import carts, events, fiscal, payments, products, tenants, tickets, tokens, webhooks
+from local.commands import carts, events, fiscal, hooks, payments, products, tenants, tickets, tokens, webhooks
 from local.commands.common import joined_settings
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ app.add_typer(carts.app, name="carts")
 app.add_typer(events.app, name="events")
 app.add_typer(fiscal.app, name="fiscal")
 app.add_typer(payments.app, name="payments")
+app.add_typer(hooks.app, name="hooks")
 app.add_typer(products.app, name="products")
 app.add_typer(tenants.app, name="tenant")
 app.add_typer(tickets.app, name="tickets")

@@ -22,6 +22,7 @@ from db.catalogue_admin import NewProduct, ProductChanges
 from db.contacts import Contact
 from db.database import Database, UnsafeConnection, _refuse_unsafe, app_conninfo
 from db.event_admin import EventChanges, NewEvent
+from db.hook_endpoints import HookChanges, NewHook
 from db.inbox import EventState, StoredEvent, record_event
 from db.inbox_reading import EventFilter
 from db.keyring import KeyRing
@@ -42,15 +43,18 @@ from db.unmatched import LooseMoney
 from db.zone_admin import NewZone, ZoneChanges
 from domain.adjacency import Place
 from domain.cart import CartStatus
+from domain.checkout_events import HookKind
 from domain.disagreements import Kind
 from domain.errors import Conflict, MissingTenant
 from domain.fiscal import NewRange, NewSeries
 from domain.fulfilment import Step, StepRequest, StepStatus, TellRefund
 from domain.gateway import GatewayPayment, PaymentEvent, PaymentStatus
+from domain.hooks import DeliveryStatus, HookRef
 from domain.ids import (
     CheckoutId,
     EventId,
     GatewayName,
+    HookDeliveryId,
     OrderId,
     PaymentId,
     ProductId,
@@ -132,6 +136,10 @@ VALUES: dict[Any, Any] = {
     Mapping[str, Any]: {},
     KeyRing: KeyRing([("k", bytes(32))]),
     CartStatus: CartStatus.AVAILABLE,
+    NewHook: NewHook("https://hooks.example.com", [HookKind.REFUND_MADE]),
+    HookChanges: HookChanges(),
+    HookRef: HookRef(NOBODY, HookDeliveryId(CHECKOUT)),
+    DeliveryStatus: DeliveryStatus.FAILED,
     AuditFilter: AuditFilter(),
     NewLogin: NewLogin(LoginId(CHECKOUT), CHECKOUT, 1, 1),
     Sequence[tuple[PaymentId, CheckoutId | None]]: [(PaymentId("p"), None)],
