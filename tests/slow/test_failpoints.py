@@ -24,10 +24,10 @@ from tests.support.fleet import Fleet, Supervised, running_fleet
 from tests.support.system import DEMO, QUICK
 
 pytestmark = pytest.mark.slow
-PATIENCE = 240.0
+PATIENCE = 400.0
 """Seconds. A killed program takes two or three to come back, many times on the way; a killed worker costs each open
 task of its own four more, and a refund fifteen."""
-MOST_SECONDS = 480.0
+MOST_SECONDS = 600.0
 
 ACTIVITIES = {
     "reserve": 1,
