@@ -21,6 +21,8 @@ MARGIN_SECONDS = 60
 
 CONTACT_DAYS = 90
 """How long it is known where the buyer of a checkout can be written to, after it was last set."""
+EVENT_DAYS, DELIVERY_DAYS = 90, 30
+"""How long one can read what checkouts went through, and what tenants were sent."""
 
 REFRESH_TOKENS = """
     DELETE FROM refresh_tokens WHERE (tenant_id, hash) IN (
@@ -75,6 +77,24 @@ CONTACTS = f"""
         ORDER BY updated_at LIMIT %(batch)s
     )
 """
+# All that is old of a checkout at once: what is left of its events has numbers without a gap.
+EVENTS = f"""
+    WITH old AS MATERIALIZED (
+        SELECT DISTINCT tenant_id, checkout_id FROM (
+            SELECT tenant_id, checkout_id FROM checkout_events
+            WHERE at < clock_timestamp() - interval '{EVENT_DAYS} days' LIMIT %(batch)s) some
+    )
+    DELETE FROM checkout_events e USING old
+    WHERE e.tenant_id = old.tenant_id AND e.checkout_id = old.checkout_id
+      AND e.at < clock_timestamp() - interval '{EVENT_DAYS} days'
+"""
+DELIVERIES = f"""
+    DELETE FROM hook_deliveries WHERE (tenant_id, id) IN (
+        SELECT tenant_id, id FROM hook_deliveries
+        WHERE status <> 'pending' AND at < clock_timestamp() - interval '{DELIVERY_DAYS} days'
+        ORDER BY at LIMIT %(batch)s
+    )
+"""
 # A session whose cart a checkout still holds waits for the next run.
 SESSIONS = """
     WITH over AS (
@@ -111,7 +131,8 @@ async def purge(admin_url: str, *, batch: int = BATCH) -> Purged:
         line_metadata = await _delete(connection, LINE_METADATA, batch)
         reconciliation = await _delete(connection, RUNS, batch) + await _delete(connection, FINDINGS, batch)
         contacts = await _delete(connection, CONTACTS, batch)
-    return Purged(refresh_tokens, logins, revocations, sessions, carts, line_metadata, reconciliation, contacts)
+        events = await _delete(connection, EVENTS, batch) + await _delete(connection, DELIVERIES, batch)
+    return Purged(refresh_tokens, logins, revocations, sessions, carts, line_metadata, reconciliation, contacts, events)
 
 
 async def _delete(connection: psycopg.AsyncConnection[Any], sql: str, batch: int) -> int:

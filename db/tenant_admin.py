@@ -15,6 +15,7 @@ from psycopg.rows import DictRow, dict_row
 
 from db.audit import note
 from db.database import Statement
+from db.hook_secrets import reseal_hooks
 from db.keyring import KeyRing, Sealed, Unreadable
 from db.tenant_secrets import SecretName
 from db.tenant_settings import NAMES, READ, changed_to, insert, lock_for, rate_rows, writes
@@ -105,7 +106,8 @@ async def rotate_secrets(admin_url: str, actor: Actor, ring: KeyRing) -> Rotated
                 resealed += await _reseal(connection, tenant, name, actor, ring)
             except Unreadable as error:
                 unreadable.append((tenant, name, str(error)))
-    return Rotated(resealed, unreadable)
+        hooks, unreadable_hooks = await reseal_hooks(connection, ring)
+    return Rotated(resealed + hooks, [*unreadable, *unreadable_hooks])
 
 
 async def _reseal(connection: Connection, tenant: TenantId, name: str, actor: Actor, ring: KeyRing) -> int:

@@ -20,3 +20,5 @@ class Purged:
     """Runs of reconciliation, and findings that are resolved, of more than 400 days ago."""
     contacts: int = 0
     """Where buyers of checkouts could be written to, last set 90 days ago."""
+    events: int = 0
+    """Of checkouts, of more than 90 days ago; and webhooks to tenants of more than 30 days ago that have ended."""

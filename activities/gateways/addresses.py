@@ -18,6 +18,8 @@ _LOOK_UP_SECONDS = 3.0
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _IN_USE = ipaddress.IPv6Network("2000::/3")
 """All of IPv6 that is given out for the internet (RFC 4291); Python takes deprecated forms outside of it for global."""
+_EXAMPLES = ipaddress.IPv6Network("3fff::/20")
+"""For documents (RFC 9637), which this Python does not know yet."""
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -73,7 +75,7 @@ def is_public(address: Address) -> bool:
             wrapped = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if wrapped is not None:
             return is_public(wrapped)
-        if address not in _IN_USE:
+        if address not in _IN_USE or address in _EXAMPLES:
             return False
     return address.is_global and not address.is_multicast
 

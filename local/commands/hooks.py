@@ -175,8 +175,8 @@ def replay(
     typer.echo(f"{asyncio.run(run())} on their way once more")
 
 
-@app.command()
-def test(hook: HookArgument, tenant: TenantOption = None) -> None:
+@app.command("test")
+def send_test_message(hook: HookArgument, tenant: TenantOption = None) -> None:
     """Send a message of the kind webhook.test."""
     from db.hook_deliveries import send_test
     from domain.ids import HookDeliveryId
