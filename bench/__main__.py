@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from bench import carts, engine, fairness, fulfilment, http, recovery, reserve, seats
+from bench import carts, confirm, engine, fairness, fulfilment, http, recovery, reserve, seats
 from bench.figures import rate_rows, table
 from bench.stage import Stage, stage
 
@@ -21,6 +21,7 @@ def main() -> None:
         "http": _http,
         "carts": _carts,
         "reserve": _reserve,
+        "confirm": _confirm,
         "seats": _seats,
         "fairness": _fairness,
         "fulfilment": _fulfilment,
@@ -72,6 +73,17 @@ def _fairness(on: Stage, rounds: int) -> None:
     found = asyncio.run(fairness.measure(on, count=12, rounds=min(rounds, 3)))
     header = ("a quiet tenant's start", "p50", "p95", "p50 beside alone", "the crowd's rate")
     print("\n### Fairness\n\n" + table(header, fairness.rows(found)), flush=True)
+
+
+def _confirm(on: Stage, rounds: int) -> None:
+    header = (*RATES[:4], "p95 beside the first")
+    found = confirm.transactions(on, rounds=rounds)
+    title = f"### The confirm's transaction by pgbench, {confirm.CLIENTS} at once on one tenant"
+    print(f"\n{title}\n\n" + table(header, confirm.rows(found)), flush=True)
+    for clients, count in ((1, 60), (16, 200)):
+        empty, confirmed = asyncio.run(confirm.client_view(on, clients=clients, count=count, rounds=rounds))
+        print(f"\n### A confirm, {clients} client(s)\n\n" + table(header, confirm.rows([empty, confirmed])))
+        print(f"\nOurs: {confirm.share(empty, confirmed):.0%} of a confirm's time", flush=True)
 
 
 def _seats(on: Stage, rounds: int) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 import worker
-from bench.empty import EmptyWorkflow
+from bench.empty import EmptyWorkflow, RunningWorkflow
 from settings import Settings
 
 if __name__ == "__main__":
     os.environ.setdefault("HOLDFAST_ENV", "development")
-    worker.main(Settings(), also=[EmptyWorkflow])
+    worker.main(Settings(), also=[EmptyWorkflow, RunningWorkflow])

@@ -21,11 +21,17 @@ async def test_a_created_product_is_where_the_answer_says_and_in_the_shop(system
     assert (answer.status_code, answer.headers["location"]) == (201, "/v1/admin/products/4242")
     made = as_json(answer)
     stock = {"stock_total": 7, "stock_reserved": 0, "stock_sold": 0, "stock_available": 7, "stock": 7}
-    more = {"currency": "COP", "available": True, "one_per_cart": True, "updated_at": made["updated_at"]}
+    more = {
+        "currency": "COP",
+        "tax_class": None,
+        "available": True,
+        "one_per_cart": True,
+        "updated_at": made["updated_at"],
+    }
     assert made == {**body, **stock, **more}
     assert as_json(await administrator.send("GET", 4242)) == made
     public = as_json(await system.http.get("/v1/products/4242", headers=system.buyer().headers))
-    assert public == {name: made[name] for name in made if name not in ("one_per_cart", "updated_at")}
+    assert public == {name: made[name] for name in made if name not in ("one_per_cart", "tax_class", "updated_at")}
 
 
 async def test_a_repeated_creation_with_a_chosen_id_is_a_409(system: System) -> None:

@@ -79,7 +79,7 @@ async def test_an_empty_cart_is_an_answer_too(system: System) -> None:
         "lines": [],
     }
     assert await look(buyer, "?view=ids") == empty
-    assert await look(buyer) == {**empty, "currency": "COP", "subtotal": 0, "discount": 0, "total": 0}
+    assert await look(buyer) == {**empty, "currency": "COP", "subtotal": 0, "discount": 0, "tax": 0, "total": 0}
     answer = await buyer.http.delete("/v1/cart", headers=buyer.headers)
     assert (answer.status_code, as_json(answer)["lines"]) == (200, [])
 
