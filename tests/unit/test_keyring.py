@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import os
 import traceback
 from dataclasses import replace
@@ -80,6 +81,7 @@ def test_a_key_id_cannot_be_exchanged() -> None:
     "text",
     ["", ",", "k1", "k1:", f":{key()}", f"k 1:{key()}", f"{'k' * 33}:{key()}", "k1:c2hvcnQ=", f"k1:{key()}x",
      f"k1:{key()[:-1]}", f"{ONE},k1:{key()}", f"{ONE},", f"{ONE} {TWO}", "k1:" + "é" * 44],
+    ids=itertools.count(),  # Not the keys, which are others each time.
 )  # fmt: skip
 def test_a_ring_that_is_none_is_refused_without_being_shown(text: str) -> None:
     with pytest.raises(ValueError, match="a key ring is") as refused:
