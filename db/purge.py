@@ -82,7 +82,7 @@ EVENTS = f"""
     WITH old AS MATERIALIZED (
         SELECT DISTINCT tenant_id, checkout_id FROM (
             SELECT tenant_id, checkout_id FROM checkout_events
-            WHERE at < clock_timestamp() - interval '{EVENT_DAYS} days' LIMIT %(batch)s) some
+            WHERE at < clock_timestamp() - interval '{EVENT_DAYS} days' LIMIT %(batch)s) past
     )
     DELETE FROM checkout_events e USING old
     WHERE e.tenant_id = old.tenant_id AND e.checkout_id = old.checkout_id
