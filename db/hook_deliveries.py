@@ -54,7 +54,8 @@ class HookDelivery:
 
 
 _ONE = "tenant_id = %(tenant)s AND id = %(delivery)s"
-_MINE = f"{_ONE} AND replays = %(replay)s AND status = 'pending'"
+_MINE = f"{_ONE} AND replays = %(replay)s AND ended_at IS NULL"
+"""Not `status = 'pending'`: PostgreSQL would look for it among all that wait."""
 _BEGIN = f"""
     UPDATE hook_deliveries SET attempts = attempts + 1, tried_at = clock_timestamp(),
         wake_at = clock_timestamp() + %(lost_after)s
@@ -96,13 +97,14 @@ _DISABLE = f"""
     SELECT id::text AS id FROM disabled
 """
 _COLUMNS = "id::text AS id, kind, data, at, status, attempts, replays, tried_at, answer, error, ended_at"
+_PLACE = f"SELECT at FROM hook_deliveries WHERE {_ONE}"
+# A statement for each choice, because each is read off an index in its order only when it says just what it wants.
 _LIST = f"""
-    SELECT {_COLUMNS} FROM hook_deliveries
-    WHERE tenant_id = %(tenant)s AND endpoint_id = %(hook)s
-      AND (%(status)s::text IS NULL OR status = %(status)s) AND (%(before)s::uuid IS NULL OR (at, id) < (
-          SELECT at, id FROM hook_deliveries WHERE tenant_id = %(tenant)s AND id = %(before)s))
-    ORDER BY at DESC, id DESC LIMIT %(limit)s
+    SELECT {_COLUMNS} FROM hook_deliveries d
+    WHERE d.tenant_id = %(tenant)s AND d.endpoint_id = %(hook)s{{more}}
+    ORDER BY d.at DESC, d.id DESC LIMIT %(limit)s
 """
+_OLDER = " AND (d.at, d.id) < (%(at)s, %(delivery)s::uuid)"
 _LOCK_HOOK = """
     SELECT enabled FROM hook_endpoints
     WHERE tenant_id = %(tenant)s AND id = %(hook)s AND deleted_at IS NULL FOR KEY SHARE
@@ -172,8 +174,14 @@ async def list_deliveries(
     limit: int = 50,
 ) -> list[HookDelivery]:
     """An endpoint's messages, newest first; after (older than) `before`, the last one of the page before."""
-    values = {"tenant": tenant, "hook": hook, "status": status, "before": before, "limit": limit}
-    [rows] = await db.run(tenant, (_LIST, values))
+    values: dict[str, Any] = {"tenant": tenant, "hook": hook, "delivery": before, "limit": limit}
+    more = f" AND status = '{status.value}'" if status else ""
+    if before is not None:
+        [place] = await db.run(tenant, (_PLACE, values))
+        if not place:
+            return []
+        values["at"], more = place[0]["at"], more + _OLDER
+    [rows] = await db.run(tenant, (_LIST.format(more=more), values))
     return [_delivery(row) for row in rows]
 
 

@@ -91,8 +91,7 @@ EVENTS = f"""
 DELIVERIES = f"""
     DELETE FROM hook_deliveries WHERE (tenant_id, id) IN (
         SELECT tenant_id, id FROM hook_deliveries
-        WHERE status <> 'pending' AND at < clock_timestamp() - interval '{DELIVERY_DAYS} days'
-        ORDER BY at LIMIT %(batch)s
+        WHERE status <> 'pending' AND at < clock_timestamp() - interval '{DELIVERY_DAYS} days' LIMIT %(batch)s
     )
 """
 # A session whose cart a checkout still holds waits for the next run.

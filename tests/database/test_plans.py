@@ -8,11 +8,13 @@ from datetime import timedelta
 import pytest
 
 from db.carts import read_cart, set_quantities
+from db.checkout_events import events_after, read_progress
 from db.checkouts import known_capture, read_checkout
 from db.database import Database
 from db.events import list_seats
 from db.extend import extend
 from db.fiscal import fill, waiting_series
+from db.hook_deliveries import end_delivery, list_deliveries, note_failed_try
 from db.inbox import (
     EventState,
     StoredEvent,
@@ -47,7 +49,20 @@ from db.unmatched import LooseMoney, alert_unmatched, refund_unmatched, waited_o
 from domain.checkout import CheckoutStatus
 from domain.disagreements import Kind
 from domain.gateway import GatewayPayment, PaymentStatus
-from domain.ids import Actor, BuyerKey, CheckoutId, GatewayName, LineId, PaymentId, ProductId, SeatId, TenantId, ZoneId
+from domain.hooks import DeliveryStatus, HookRef
+from domain.ids import (
+    Actor,
+    BuyerKey,
+    CheckoutId,
+    GatewayName,
+    HookId,
+    LineId,
+    PaymentId,
+    ProductId,
+    SeatId,
+    TenantId,
+    ZoneId,
+)
 from domain.messages import ExtendRequest, Line, LinesOutcome, Ruling, StartCheckout
 from domain.payment_decision import RefundReason
 from tests.support import shop
@@ -125,6 +140,14 @@ FILL = """
     UPDATE fiscal_series SET next_number = {closed} + 1, last_at = now(),
         range_id = (SELECT id FROM fiscal_ranges WHERE first_number = {closed} + 1);
     UPDATE tenants SET fiscal_series = 's';
+    INSERT INTO checkout_events (tenant_id, checkout_id, seq, kind, data, at)
+        SELECT 'big', id, 1, 'confirmed', '{{}}', ended_at FROM checkouts;
+    INSERT INTO hook_endpoints (tenant_id, id, url, kinds, secret, secret_key_id)
+        VALUES ('big', '00000000-0000-4000-8000-000000000001', 'https://hooks.example.com/',
+                ARRAY['order.confirmed', 'hold.cancelled'], 'x', 'k');
+    INSERT INTO hook_deliveries (tenant_id, endpoint_id, kind, data, at, status, ended_at)
+        SELECT 'big', '00000000-0000-4000-8000-000000000001', 'order.confirmed', '{{}}', ended_at, 'delivered', ended_at
+        FROM checkouts;
 """
 BIG = TenantId("big")
 ASKED = [ProductId(number) for number in range(10, 6000, 120)]
@@ -136,7 +159,7 @@ WATCHED = {
     "fiscal_ranges": RANGES,
     **dict.fromkeys(("checkouts", "checkout_lines", "orders", "order_lines"), CLOSED),
     **dict.fromkeys(("payments", "payment_starts", "payment_events", "payment_outcomes"), CLOSED),
-    **dict.fromkeys(("checkout_changes", "line_metadata"), CLOSED),
+    **dict.fromkeys(("checkout_changes", "line_metadata", "checkout_events", "hook_deliveries"), CLOSED),
 }
 """The big tables, and the rows they have."""
 
@@ -183,9 +206,25 @@ async def use_everything(db: Database) -> None:
         await refunds_owed(db, BIG, older_than_seconds=0)
         await unsettled_events(db, BIG, older_than_seconds=0)
         await use_the_inbox(db, event)
+        await watch(db, paid)
     await use_payments(db)
     await use_reconciliation(db)
     await use_numbers(db)
+
+
+async def watch(db: Database, paid: StartCheckout) -> None:
+    """What streams look for, and a page of the webhooks of which one is not delivered yet."""
+    progress = await read_progress(db, BIG, paid.checkout_id, 0)
+    assert progress is not None
+    assert [one.kind.value for one in progress.events] == ["held", "extended", "confirmed", "refund_decided"]
+    old = {CheckoutId(f"00000000-0000-4000-8000-{number:012}"): 0 for number in range(1, 101)}
+    assert len((await events_after(db, {BIG: old}))[BIG]) == 100
+    hook = HookId("00000000-0000-4000-8000-000000000001")
+    page = await list_deliveries(db, BIG, hook, limit=50)
+    assert len(await list_deliveries(db, BIG, hook, limit=50, before=page[-1].id)) == 50
+    ref = HookRef(BIG, page[0].id)
+    await note_failed_try(db, ref, "answer", 500, gone=False)
+    await end_delivery(db, ref, DeliveryStatus.DELIVERED, answer=200)
 
 
 async def use_numbers(db: Database) -> None:

@@ -80,7 +80,8 @@ STATEMENTS = (
     """,
     "CREATE INDEX hook_deliveries_to_wake ON hook_deliveries (wake_at) WHERE status = 'pending'",
     "CREATE INDEX hook_deliveries_of_endpoint ON hook_deliveries (tenant_id, endpoint_id, at, id)",
-    "CREATE INDEX hook_deliveries_by_age ON hook_deliveries (at)",
+    "CREATE INDEX hook_deliveries_failed ON hook_deliveries (tenant_id, endpoint_id, at, id) WHERE status = 'failed'",
+    "CREATE INDEX hook_deliveries_by_age ON hook_deliveries USING brin (at)",
 )
 
 
