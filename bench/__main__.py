@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from bench import carts, confirm, engine, fairness, fulfilment, http, recovery, reserve, seats
+from bench import carts, confirm, engine, events, fairness, fulfilment, http, recovery, reserve, seats
 from bench.figures import rate_rows, table
 from bench.stage import Stage, stage
 
@@ -22,6 +22,7 @@ def main() -> None:
         "carts": _carts,
         "reserve": _reserve,
         "confirm": _confirm,
+        "events": _events,
         "seats": _seats,
         "fairness": _fairness,
         "fulfilment": _fulfilment,
@@ -33,13 +34,24 @@ def main() -> None:
     options = parser.parse_args()
     chosen = options.parts or list(parts)
     with stage() as on:
-        if set(chosen) - {"carts", "fulfilment"}:  # These have processes of their own, and need no worker.
+        if set(chosen) - {"carts", "events", "fulfilment"}:  # These have processes of their own, and need no worker.
             recovery.start_worker(on)
             recovery.start_api(on)
         for name in chosen:
             began = time.monotonic()
             parts[name](on, options.rounds)
             print(f"\n({name}: {time.monotonic() - began:.0f} s)", flush=True)
+
+
+def _events(on: Stage, rounds: int) -> None:
+    header = (*RATES, "database: processor", "process: processor")
+    reserves, confirms = asyncio.run(events.measure(on, rounds=rounds))
+    print(f"\n### Telling, {events.CLIENTS} at once\n\n" + table(header, events.rows(reserves)), flush=True)
+    print("\n" + table(header, events.rows(confirms)), flush=True)
+    heard = asyncio.run(events.latencies(on))
+    times = [[one.name, f"{one.percentile(50):.0f} ms", f"{one.percentile(95):.0f} ms"] for one in heard]
+    print("\n### From the commit to the listener\n\n" + table(("by", "p50", "p95"), times), flush=True)
+    print("\n" + table(header, events.rows([asyncio.run(events.looking(on))])), flush=True)
 
 
 def _engine(on: Stage, rounds: int) -> None:
