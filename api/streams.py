@@ -1,7 +1,7 @@
 """Streams of checkouts' events: the one reader of a process, and whom it hands what it reads.
 
 The reader looks four times a second, in one round trip, and only while somebody listens. Why it does not wait for
-PostgreSQL's NOTIFY instead: docs/decisions/22-events-by-a-short-tail.md.
+PostgreSQL's NOTIFY instead: docs/decisions/25-events-by-a-short-tail.md.
 """
 
 from __future__ import annotations
