@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -172,15 +173,31 @@ def demo() -> None:
 
 
 def main() -> None:
-    """Run the command line. What a person can put right ends with one clear message, not with a traceback."""
+    """Run the command line, and end with its exit code."""
+    code = _run()
+    if "temporalio.bridge" in sys.modules:
+        # Threads of the Temporal SDK may still be at work, and on a busy machine one that then asks for the interpreter
+        # while it takes itself apart aborts the process (exit code -6, measured), though all was done and said.
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """The exit code. What a person can put right ends with one clear message, not with a traceback."""
     try:
         app(prog_name="holdfast")
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except Exception as error:
         message = _for_a_person(error)
         if message is None:
             raise
         typer.echo(f"holdfast: {message}", err=True)
-        sys.exit(1)
+        return 1
+    return 0
 
 
 def _for_a_person(error: Exception) -> str | None:
