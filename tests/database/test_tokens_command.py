@@ -111,5 +111,5 @@ async def test_the_purge_says_what_it_deleted(holdfast: CommandLine, admin: shop
     assert done.code == 0, done.err
     assert [line.split(None, 1) for line in done.out.splitlines()] == [
         ["0", "refresh tokens"], ["0", "logins"], ["1", "revocations"], ["0", "sessions"], ["0", "carts"],
-        ["0", "line metadata"], ["0", "reconciliation"], ["0", "contacts"],
+        ["0", "line metadata"], ["0", "reconciliation"], ["0", "contacts"], ["0", "events"],
     ]  # fmt: skip
