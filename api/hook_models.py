@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.models import Answer, StrictModel
-from db.hook_deliveries import HookDelivery
 from db.hook_endpoints import HookEndpoint
+from db.hook_history import HookDelivery
 from domain.checkout_events import HookKind
 from domain.hooks import DeliveryStatus, DisabledBecause
 

@@ -5,8 +5,6 @@ Every change is in the audit log, which never has a secret, nor an address's que
 
 from __future__ import annotations
 
-import base64
-import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,13 +16,12 @@ from psycopg.types.json import Jsonb
 
 from db.audit import note
 from db.database import Database, Statement, Transaction, require_tenant
-from db.keyring import KeyRing, Sealed
+from db.hook_secrets import new_secret, seal_name
+from db.keyring import KeyRing
 from domain.checkout_events import HookKind
 from domain.errors import Conflict, NotFound
 from domain.hooks import MOST_ENDPOINTS, DisabledBecause
 from domain.ids import Actor, HookId, TenantId
-
-_SECRET_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +93,6 @@ _DELETE = """
         secret = NULL, secret_key_id = NULL, previous_secret = NULL, previous_key_id = NULL, previous_until = NULL
     WHERE tenant_id = %(tenant)s AND id = %(hook)s
 """
-
-
-def seal_name(hook: HookId) -> str:
-    """For what an endpoint's secrets are sealed."""
-    return f"hook/{hook}"
-
-
-def new_secret() -> str:
-    """As the Standard Webhooks specification writes secrets: `whsec_` and the base64 of 32 random bytes."""
-    return f"whsec_{base64.b64encode(os.urandom(_SECRET_BYTES)).decode()}"
 
 
 async def create_hook(
@@ -195,13 +182,6 @@ async def delete_hook(db: Database, tenant: TenantId, actor: Actor, hook: HookId
         )
 
     await db.transact(tenant, work)
-
-
-def opened_secrets(ring: KeyRing, tenant: TenantId, hook: HookId, row: DictRow) -> list[str]:
-    """The secrets that sign now, the newest first. Raises Unreadable when no key of the ring opens one."""
-    pairs = [(row["secret"], row["secret_key_id"]), (row["previous_secret"], row["previous_key_id"])]
-    sealed = [Sealed(bytes(text), key) for text, key in pairs if text is not None]
-    return [ring.open(tenant, seal_name(hook), one) for one in sealed]
 
 
 async def _locked(transaction: Transaction, tenant: TenantId, hook: HookId) -> DictRow:

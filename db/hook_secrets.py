@@ -1,17 +1,20 @@
-"""Sealing the secrets of tenants' endpoints anew, when the key ring has a new first key. By the admin role."""
+"""Secrets of tenants' endpoints: made, opened to sign, and sealed anew when the key ring has a new first key."""
 
 from __future__ import annotations
 
+import base64
+import os
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
 
-from db.hook_endpoints import seal_name
 from db.keyring import KeyRing, Sealed, Unreadable
 from domain.ids import HookId, TenantId
 
 Connection = psycopg.AsyncConnection[Any]
 
+_SECRET_BYTES = 32
 _TO_RESEAL = """
     SELECT tenant_id, id::text AS id FROM hook_endpoints
     WHERE secret_key_id <> %(first)s OR previous_key_id <> %(first)s ORDER BY tenant_id, id
@@ -27,10 +30,27 @@ _RESEAL = """
 """
 
 
+def seal_name(hook: HookId) -> str:
+    """For what an endpoint's secrets are sealed."""
+    return f"hook/{hook}"
+
+
+def new_secret() -> str:
+    """As the Standard Webhooks specification writes secrets: `whsec_` and the base64 of 32 random bytes."""
+    return f"whsec_{base64.b64encode(os.urandom(_SECRET_BYTES)).decode()}"
+
+
+def opened_secrets(ring: KeyRing, tenant: TenantId, hook: HookId, row: Mapping[str, Any]) -> list[str]:
+    """The secrets that sign now, the newest first. Raises Unreadable when no key of the ring opens one."""
+    pairs = [(row["secret"], row["secret_key_id"]), (row["previous_secret"], row["previous_key_id"])]
+    sealed = [Sealed(bytes(text), key) for text, key in pairs if text is not None]
+    return [ring.open(tenant, seal_name(hook), one) for one in sealed]
+
+
 async def reseal_hooks(connection: Connection, ring: KeyRing) -> tuple[int, list[tuple[TenantId, str, str]]]:
     """How many endpoints' secrets were sealed anew, and which could not be opened: (tenant, name, why).
 
-    Each in a transaction of its own. `connection`: in autocommit, whose rows are dictionaries.
+    Each in a transaction of its own. By the admin role. `connection`: in autocommit, whose rows are dictionaries.
     """
     resealed, unreadable = 0, []
     rows = await (await connection.execute(_TO_RESEAL, {"first": ring.first})).fetchall()

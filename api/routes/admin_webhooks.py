@@ -25,7 +25,7 @@ from api.hook_models import (
 from api.models import as_checkout_id
 from api.problems import JSON_BODY, documented
 from api.requests import StrictRoute
-from db import hook_deliveries, hook_endpoints
+from db import hook_endpoints, hook_history
 from db.hook_endpoints import HookChanges, NewHook
 from domain.checkout_events import HookKind
 from domain.errors import BadRequest, Conflict, Forbidden, Invalid, NotFound, Unauthorized, Unavailable
@@ -130,7 +130,7 @@ async def rotate(
 async def test(webhook_id: HookPath, caller: Admin, db: Db) -> TestSentOut:
     """A message of the kind `webhook.test`, signed and sent like any other. Its delivery says what came of it."""
     delivery = HookDeliveryId(str(uuid.uuid4()))
-    await hook_deliveries.send_test(db, caller.tenant, _hook(webhook_id), delivery)
+    await hook_history.send_test(db, caller.tenant, _hook(webhook_id), delivery)
     return TestSentOut(delivery_id=delivery)
 
 
@@ -146,7 +146,7 @@ async def deliveries(
     """What was sent, and what came of it: newest first, a page at a time."""
     hook = (await hook_endpoints.read_hook(db, caller.tenant, _hook(webhook_id))).id
     before = HookDeliveryId(query.before) if query.before else None
-    found = await hook_deliveries.list_deliveries(
+    found = await hook_history.list_deliveries(
         db, caller.tenant, hook, status=query.status, before=before, limit=query.limit
     )
     return DeliveriesOut.of(found, query.limit)
@@ -162,7 +162,7 @@ async def deliveries(
 async def replay(webhook_id: HookPath, delivery_id: DeliveryPath, caller: Admin, db: Db) -> ReplayedDeliveriesOut:
     """With the same `webhook-id` and body, whatever became of it before."""
     delivery = HookDeliveryId(as_checkout_id(delivery_id))
-    await hook_deliveries.replay_delivery(db, caller.tenant, caller.actor, _hook(webhook_id), delivery)
+    await hook_history.replay_delivery(db, caller.tenant, caller.actor, _hook(webhook_id), delivery)
     return ReplayedDeliveriesOut(replayed=1)
 
 
@@ -175,7 +175,7 @@ async def replay(webhook_id: HookPath, delivery_id: DeliveryPath, caller: Admin,
 )
 async def replay_failed(webhook_id: HookPath, caller: Admin, db: Db) -> ReplayedDeliveriesOut:
     """The oldest first, at most 1,000: repeat it until it answers 0."""
-    count = await hook_deliveries.replay_failed(db, caller.tenant, caller.actor, _hook(webhook_id))
+    count = await hook_history.replay_failed(db, caller.tenant, caller.actor, _hook(webhook_id))
     return ReplayedDeliveriesOut(replayed=count)
 
 

@@ -14,8 +14,8 @@ import typer
 from local.commands.common import TenantOption, actor, joined_settings, tenant_database
 
 if TYPE_CHECKING:
-    from db.hook_deliveries import HookDelivery
     from db.hook_endpoints import HookEndpoint
+    from db.hook_history import HookDelivery
     from domain.checkout_events import HookKind
     from domain.ids import HookId
 
@@ -125,8 +125,8 @@ def deliveries(
     tenant: TenantOption = None,
 ) -> None:
     """Show what was sent to an endpoint, newest first, and what came of it."""
-    from db.hook_deliveries import list_deliveries
     from db.hook_endpoints import read_hook
+    from db.hook_history import list_deliveries
     from domain.hooks import DeliveryStatus
 
     wanted = DeliveryStatus(_one_of(status, [one.value for one in DeliveryStatus])) if status else None
@@ -162,7 +162,7 @@ def replay(
     tenant: TenantOption = None,
 ) -> None:
     """Send a delivery once more, or all that failed: the same id and body. Audited."""
-    from db.hook_deliveries import replay_delivery, replay_failed
+    from db.hook_history import replay_delivery, replay_failed
     from domain.ids import HookDeliveryId
 
     async def run() -> int:
@@ -178,7 +178,7 @@ def replay(
 @app.command("test")
 def send_test_message(hook: HookArgument, tenant: TenantOption = None) -> None:
     """Send a message of the kind webhook.test."""
-    from db.hook_deliveries import send_test
+    from db.hook_history import send_test
     from domain.ids import HookDeliveryId
 
     delivery = HookDeliveryId(str(uuid.uuid4()))

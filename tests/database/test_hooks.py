@@ -11,17 +11,7 @@ import pytest
 
 from db import hook_relay
 from db.database import Database
-from db.hook_deliveries import (
-    HookDelivery,
-    ToSend,
-    begin_try,
-    end_delivery,
-    list_deliveries,
-    note_failed_try,
-    replay_delivery,
-    replay_failed,
-    send_test,
-)
+from db.hook_deliveries import ToSend, begin_try, end_delivery, note_failed_try
 from db.hook_endpoints import (
     HookChanges,
     HookEndpoint,
@@ -33,6 +23,7 @@ from db.hook_endpoints import (
     read_hook,
     rotate_hook,
 )
+from db.hook_history import HookDelivery, list_deliveries, replay_delivery, replay_failed, send_test
 from db.keyring import KeyRing, Unreadable
 from db.order_refunds import decide_order_refund, order_refund_made
 from db.purge import purge

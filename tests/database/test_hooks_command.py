@@ -7,7 +7,8 @@ import re
 import pytest
 
 from db.database import Database
-from db.hook_deliveries import end_delivery, list_deliveries
+from db.hook_deliveries import end_delivery
+from db.hook_history import list_deliveries
 from db.reserve import reserve
 from db.settle import settle
 from domain.hooks import DeliveryStatus, HookRef

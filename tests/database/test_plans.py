@@ -14,7 +14,8 @@ from db.database import Database
 from db.events import list_seats
 from db.extend import extend
 from db.fiscal import fill, waiting_series
-from db.hook_deliveries import end_delivery, list_deliveries, note_failed_try
+from db.hook_deliveries import end_delivery, note_failed_try
+from db.hook_history import list_deliveries
 from db.inbox import (
     EventState,
     StoredEvent,
