@@ -92,7 +92,7 @@ def _confirm(on: Stage, rounds: int) -> None:
     found = confirm.transactions(on, rounds=rounds)
     title = f"### The confirm's transaction by pgbench, {confirm.CLIENTS} at once on one tenant"
     print(f"\n{title}\n\n" + table(header, confirm.rows(found)), flush=True)
-    for clients, count in ((1, 60), (16, 200)):
+    for clients, count in ((1, 40), (16, 96)):
         empty, confirmed = asyncio.run(confirm.client_view(on, clients=clients, count=count, rounds=rounds))
         print(f"\n### A confirm, {clients} client(s)\n\n" + table(header, confirm.rows([empty, confirmed])))
         print(f"\nOurs: {confirm.share(empty, confirmed):.0%} of a confirm's time", flush=True)

@@ -10,6 +10,7 @@ import psycopg
 from bench.figures import Round, Series
 from bench.stage import PRODUCTS, TENANT, Stage
 from db.database import app_conninfo
+from db.limits_sql import LOCK_COUNTERS
 from db.reserve_sql import OPEN, OUTCOME, reserve_statement
 from local.postgres_binaries import postgres_binaries
 
@@ -18,7 +19,9 @@ _UUID = "(lpad(to_hex(:a::bigint), 16, '0') || lpad(to_hex(:b::bigint), 16, '0')
 _VALUES = {
     "tenant": f"'{TENANT}'",
     "checkout": _UUID,
-    "buyer": "'bench'",
+    "buyer": "('user:' || :a)",
+    "session": "NULL::text",
+    "address": "NULL::text",
     "fingerprint": "'bench'",
     "deadline": "'infinity'::timestamptz",
     "products": "ARRAY[:item::bigint]",
@@ -52,9 +55,9 @@ def _raw_script(items: int) -> str:
 
 
 def _reserve_script(items: int) -> str:
-    """The four statements of `db.reserve`, as one pipeline and so one implicit transaction."""
+    """The statements of `db.reserve`, as one pipeline and so one implicit transaction, each by a buyer of its own."""
     bind = f"SELECT set_config('app.tenant', '{TENANT}', true)"
-    statements = [bind, OPEN, reserve_statement(), OUTCOME]
+    statements = [bind, OPEN, LOCK_COUNTERS, reserve_statement(), OUTCOME]
     filled = [re.sub(r"%\((\w+)\)s", lambda name: _VALUES[name[1]], one) for one in statements]
     body = "".join(_one_line(one) for one in filled)
     return _RANDOM.format(items=items) + "\\startpipeline\n" + body + "\\endpipeline\n"
