@@ -16,9 +16,7 @@ _THIS_MACHINE = ("localhost", "127.0.0.1")
 _NO_URL = "it is no URL: send one as https://shop.example.com/thanks"
 
 
-def _returnable(url: str | None) -> str | None:
-    if url is None:
-        return None
+def _returnable(url: str) -> str:
     try:
         parts, host = urlsplit(url), urlsplit(url).hostname
     except ValueError:
@@ -33,13 +31,13 @@ def _returnable(url: str | None) -> str | None:
 
 
 ReturnUrl = Annotated[
-    str | None,
-    AfterValidator(_returnable),
+    str,
     Field(
         max_length=MAX_URL,
         description="Where the gateway's page sends the buyer back to, if it has a page. HTTPS (HTTP on localhost).",
         examples=["https://shop.example.com/thanks"],
     ),
+    AfterValidator(_returnable),
 ]
 
 
@@ -47,7 +45,7 @@ class StartPaymentIn(StrictModel):
     """How the buyer wants to pay. The amount is the checkout's total; nobody sends it."""
 
     gateway: GatewayField | None = Field(default=None, description="May be left out where there is only one.")
-    return_url: ReturnUrl = None
+    return_url: ReturnUrl | None = None
 
 
 class PaymentStartedOut(Answer):
