@@ -23,8 +23,13 @@ router = APIRouter(route_class=StrictRoute, tags=["checkouts"])
 LastEventId = Annotated[
     str, Header(alias="Last-Event-ID", max_length=20, description="The last event that was had; what follows it comes.")
 ]
+_TEXT = {"type": "string"}
+_EVENT = {"type": "object", "properties": {"event": _TEXT, "id": _TEXT, "data": _TEXT}}
 _EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Events: `event` is the kind, `data` a CheckoutEvent as JSON, `id` its number."},
+    200: {
+        "description": "Events: `event` is the kind, `data` a CheckoutEvent as JSON, `id` its number.",
+        "content": {"text/event-stream": {"schema": _EVENT}},
+    },
     204: {"description": "Nothing more comes. An EventSource then stops."},
 }
 
