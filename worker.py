@@ -91,13 +91,13 @@ def runner() -> SandboxedWorkflowRunner:
 
 
 def all_activities(
-    db: Database, admin_url: str, client: Client, task_queue: str, gateways: Any
+    db: Database, admin_url: str, client: Client, task_queue: str, gateways: Any, fulfilling: Fulfilling
 ) -> Sequence[Callable[..., Any]]:
-    """Every activity, wired."""
+    """Every activity but fulfilment's own, wired."""
     delivery = Delivery(db, client, task_queue)
     gateways = {**gateways, MANUAL: ManualGateway(db)}
     reconciliation = ReconciliationActivities(reconciler_from(db, client, task_queue, gateways), admin_url)
-    checkout, payments = CheckoutActivities(db), PaymentActivities(db, gateways, delivery)
+    checkout, payments = CheckoutActivities(db, fulfilling), PaymentActivities(db, gateways, delivery)
     return (
         checkout.reserve,
         checkout.settle,
@@ -108,7 +108,7 @@ def all_activities(
         payments.start_late_payment,
         payments.refund_payment,
         OrderRefundActivities(db, gateways).refund_order,
-        Repair(db, admin_url, delivery, Fulfilling(client, task_queue)).repair,
+        Repair(db, admin_url, delivery, fulfilling).repair,
         Purge(admin_url).purge_tokens,
         reconciliation.ledgers,
         reconciliation.reconcile_ledger,
@@ -182,9 +182,10 @@ async def run_worker(settings: Settings, *, also: Sequence[type] = ()) -> None:
             gateways = gateways_from(settings.gateways, http, secrets)
             fulfilling = Fulfilling(client, settings.task_queue)
             activities = [
-                *all_activities(db, settings.admin_url, client, settings.task_queue, gateways),
+                *all_activities(db, settings.admin_url, client, settings.task_queue, gateways, fulfilling),
                 *fulfilment_activities(db, fulfilling, outlets),
             ]
+            stack.push_async_callback(fulfilling.finish)
             async with make_worker(client, settings.task_queue, activities, build_id=settings.build_id, also=also):
                 await ensure_schedules(client, settings.task_queue)
                 async with hooks_running(settings, db, ring, client):

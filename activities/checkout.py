@@ -6,19 +6,22 @@ from temporalio import activity
 
 from activities import names
 from activities.errors import translated
+from activities.fulfilment.starting import Fulfilling
 from db.database import Database
 from db.extend import extend
 from db.lines import change_lines
 from db.reserve import reserve
 from db.settle import settle
-from domain.messages import Changed, ExtendRequest, LinesRequest, Settled, SettleRequest, StartCheckout, Started
+from domain.fulfilment import OrderRef
+from domain.messages import Changed, ExtendRequest, LinesRequest, Ruling, Settled, SettleRequest, StartCheckout, Started
 
 
 class CheckoutActivities:
     """Reserve, settle, extend, change the lines."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, fulfilling: Fulfilling) -> None:
         self._db = db
+        self._fulfilling = fulfilling
 
     @activity.defn(name=names.RESERVE)
     @translated
@@ -29,8 +32,11 @@ class CheckoutActivities:
     @activity.defn(name=names.SETTLE)
     @translated
     async def settle(self, request: SettleRequest) -> Settled:
-        """Bring the checkout to its end, if its row agrees."""
-        return await settle(self._db, request)
+        """Bring the checkout to its end, if its row agrees. The buyer does not wait for what follows a sale."""
+        settled = await settle(self._db, request)
+        if settled.ruling is Ruling.ORDER and settled.order_id is not None:
+            self._fulfilling.start_beside(OrderRef(request.ref.tenant, settled.order_id))
+        return settled
 
     @activity.defn(name=names.EXTEND)
     @translated

@@ -63,7 +63,6 @@ async def start_checkout(
         expected_total=body.expected_total,
         from_cart=lines is None,
         address=address if look.limits_addresses else None,
-        fulfils=True,
     )
     end = look.now + timedelta(seconds=look.hold_seconds)
     started = await engine.start(start, Outlook(look.lines, look.total, look.currency, end))

@@ -63,8 +63,8 @@ class StartCheckout:
     address: str | None = None
     """A keyed hash of the buyer's address, where the tenant limits how much one address may hold."""
     fulfils: bool = False
-    """Whether the run starts the order's fulfilment. Not a patch, whose marker would be one more event of each run:
-    runs that began before there was any fulfilment do not say so, and the consistency check starts theirs."""
+    """Whether the run itself starts the order's fulfilment, as runs of the first release with one do. Now `settle` does
+    it beside: nobody says so any more, and the buyer's answer does not wait for it."""
 
     @property
     def ref(self) -> CheckoutRef:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+from structlog import stdlib
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.common import (
@@ -31,6 +32,7 @@ from domain.naming import FULFILMENT, fulfilment_workflow_id, replay_workflow_id
 RPC_TIMEOUT = timedelta(seconds=2)
 AFTER_SALES = 5
 """Temporal's lowest priority (the usual is 3): where the worker has more to do than it can, checkouts go first."""
+_log = stdlib.get_logger("fulfilment")
 _UNREACHABLE = (RPCError, RuntimeError, TimeoutError)
 """How a Temporal that is down shows (RuntimeError: a lazy client that cannot connect)."""
 
@@ -40,6 +42,23 @@ class Fulfilling:
 
     def __init__(self, client: Client, task_queue: str) -> None:
         self._client, self._task_queue = client, task_queue
+        self._beside: set[asyncio.Task[None]] = set()
+
+    def start_beside(self, ref: OrderRef) -> None:
+        """Start it, and do not wait for it. What is lost of it, or refused, the consistency check starts."""
+        task = asyncio.create_task(self._start_or_log(ref))
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    async def finish(self) -> None:
+        """Wait for what is being started; at most RPC_TIMEOUT."""
+        await asyncio.gather(*self._beside)
+
+    async def _start_or_log(self, ref: OrderRef) -> None:
+        try:
+            await self.start(ref)
+        except Unavailable:
+            _log.warning("fulfilment_not_started", tenant=ref.tenant, order=ref.order_id)
 
     @activity.defn(name=names.START_FULFILMENT)
     @translated

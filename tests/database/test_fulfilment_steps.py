@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from db import fulfilment_open
 from db.database import Database
 from db.fulfilment_open import orders_without_fulfilment, replays_without_end
 from db.fulfilment_steps import ask_again, begin_step, close_fulfilment, end_step, note_error, read_steps
@@ -15,10 +16,11 @@ from db.order_facts import read_order_facts
 from db.statistics import DaySales, count_order, daily_sales
 from domain.errors import NotFound
 from domain.fulfilment import ALWAYS, MAX_ERROR, Step, StepRequest, StepStatus
-from domain.ids import Actor, OrderId, TenantId
+from domain.ids import Actor, OrderId, ProductId, TenantId
 from tests.support import shop
 from tests.support.catalogue import audit
 from tests.support.checkouts import BUYER, Rows
+from tests.support.sales import a_sale
 from tests.support.sold import sold
 
 OPERATOR = Actor("cli:ops")
@@ -88,6 +90,16 @@ async def test_asking_again_numbers_the_replays_and_the_same_request_asks_once(
 async def test_many_who_ask_at_once_get_numbers_of_their_own(db: Database, tenant: TenantId, order: OrderId) -> None:
     found = await asyncio.gather(*(ask_again(db, tenant, order, Step.MAIL, f"k{n % 8}", OPERATOR) for n in range(24)))
     assert sorted({one.replay for one in found}) == list(range(1, 9))
+
+
+async def test_an_order_whose_fulfilment_never_began_is_found_before_those_that_wait_for_a_mail_server(
+    db: Database, tenant: TenantId, order: OrderId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await begin_step(db, asked(tenant, order, Step.MAIL))
+    newer = (await a_sale(db, tenant, {ProductId(1): 1})).order
+    assert await orders_without_fulfilment(db, tenant, 0) == [newer, order]
+    monkeypatch.setattr(fulfilment_open, "MOST_AT_ONCE", 1)
+    assert await orders_without_fulfilment(db, tenant, 0) == [newer]
 
 
 async def test_an_order_is_fulfilled_when_each_step_has_ended_and_until_then_it_is_found(

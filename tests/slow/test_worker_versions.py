@@ -14,6 +14,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 
 import worker
 from activities.deployments import current_build, promote
+from activities.fulfilment.starting import Fulfilling
 from db.database import Database
 from db.invariants import check
 from domain.errors import Unavailable
@@ -46,7 +47,7 @@ async def test_a_promoted_build_takes_new_checkouts_and_a_held_one_stays_where_i
     db = Database(database_url)
     await db.open()
     async with private_client(server_folder) as client:
-        activities = worker.all_activities(db, database_url, client, QUEUE, {})
+        activities = worker.all_activities(db, database_url, client, QUEUE, {}, Fulfilling(client, QUEUE))
         assert await current_build(client) is None
         with pytest.raises(Unavailable):
             await promote(client, "one", patience=0.5)

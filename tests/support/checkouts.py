@@ -54,7 +54,6 @@ def a_start(
         fingerprint="f" * 43,
         deadline=datetime.now(UTC) + timedelta(seconds=patience),
         expected_total=expected_total,
-        fulfils=True,
     )
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from temporalio.client import Client
 
 from activities.fulfilment.activities import Outlets
 from activities.fulfilment.document import PdfDocument
@@ -126,9 +125,11 @@ def outlets(
 
 @asynccontextmanager
 async def near_fulfilment(
-    db: Database, client: Client, task_queue: str, mailer: Mailer | None = None, renderer: Any = None
+    db: Database, fulfilling: Fulfilling, mailer: Mailer | None = None, renderer: Any = None
 ) -> AsyncIterator[Sequence[Callable[..., Any]]]:
     """The activities of fulfilment for a test's worker; without a mailer, e-mails are skipped."""
     async with httpx.AsyncClient(trust_env=False) as http:
-        out = outlets(http, mailer, renderer)
-        yield fulfilment_activities(db, Fulfilling(client, task_queue), out)
+        try:
+            yield fulfilment_activities(db, fulfilling, outlets(http, mailer, renderer))
+        finally:
+            await fulfilling.finish()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from temporalio.client import WorkflowHandle
@@ -56,6 +57,13 @@ async def ended(till: Till, held: Held) -> Run:
 @path
 async def paid(till: Till) -> Run:
     held = await till.start()
+    await till.pay(held)
+    return await ended(till, held)
+
+
+@path
+async def paid_to_a_run_that_starts_the_fulfilment_itself(till: Till) -> Run:
+    held = await till.start(replace(a_start(till.tenant, {till.products[0]: 1}), fulfils=True))
     await till.pay(held)
     return await ended(till, held)
 
@@ -217,6 +225,29 @@ async def late_payment(till: Till) -> Run:
     await ended(till, held)
     capture = await till.pay(held)
     await till.late_result(capture)
+    return till.late_handle(capture)
+
+
+@path
+async def late_payment_whose_buyer_is_told_of_its_refund(till: Till) -> Run:
+    held = await till.start()
+    await put_contact(till.db, till.tenant, held.id, held.start.buyer, Contact("ana@example.com"))
+    await till.cancel(held)
+    await ended(till, held)
+    capture = await till.pay(held)
+    await till.late_result(capture)
+    return till.late_handle(capture)
+
+
+@path
+async def late_payment_that_becomes_an_order(till: Till) -> Run:
+    held = await till.start()
+    await till.cancel(held)
+    await ended(till, held)
+    await till.admin.execute("UPDATE tenants SET late_payments = 'reserve' WHERE id = %s", (till.tenant,))
+    capture = await till.pay(held)
+    await till.late_result(capture)
+    await till.admin.execute("UPDATE tenants SET late_payments = 'refund' WHERE id = %s", (till.tenant,))
     return till.late_handle(capture)
 
 

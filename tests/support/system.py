@@ -182,13 +182,11 @@ async def running_system(
         database = await stack.enter_async_context(_database(database_url))
         outgoing = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
         secrets = TenantSecrets(database, KeyRing.parse(settings.secret_keys.get_secret_value()))
-        activities = all_activities(
-            database, database_url, client, settings.task_queue, gateways_from(settings.gateways, outgoing, secrets)
-        )
+        gateways = gateways_from(settings.gateways, outgoing, secrets)
+        fulfilling = Fulfilling(client, settings.task_queue)
+        activities = all_activities(database, database_url, client, settings.task_queue, gateways, fulfilling)
         mail, renderer = Pigeonhole(), NearRenderer()
-        fulfilment = await stack.enter_async_context(
-            near_fulfilment(database, client, settings.task_queue, mail, renderer)
-        )
+        fulfilment = await stack.enter_async_context(near_fulfilment(database, fulfilling, mail, renderer))
         worker = WorkerSwitch(client, settings.task_queue, [*activities, *fulfilment])
         app = create_app(settings, client=client)
         http = await stack.enter_async_context(serving(app, port))

@@ -305,15 +305,16 @@ async def a_till(
         name = await shop.make_tenant(admin, **{"late_payments": "refund", **tenant})
         catalogue = [await shop.make_product(admin, name, stock=100) for _ in range(products)]
         delivery = Delivery(db, client, TASK_QUEUE)
-        activities = worker.all_activities(db, database_url, client, TASK_QUEUE, {SANDBOX: gateway})
+        fulfilling = Fulfilling(client, TASK_QUEUE)
+        activities = worker.all_activities(db, database_url, client, TASK_QUEUE, {SANDBOX: gateway}, fulfilling)
         mail, renderer = Pigeonhole(), NearRenderer()
         async with (
-            near_fulfilment(db, client, TASK_QUEUE, mail, renderer) as fulfilment,
+            near_fulfilment(db, fulfilling, mail, renderer) as fulfilment,
             worker.make_worker(client, TASK_QUEUE, [*activities, *fulfilment]),
         ):
             yield Till(
                 client, db, Rows(admin), admin, name, catalogue, gateway, faults, delivery,
-                Repair(db, database_url, delivery, Fulfilling(client, TASK_QUEUE)),
+                Repair(db, database_url, delivery, fulfilling),
                 Engine(client, TASK_QUEUE, b"k" * 32, FairPlaces(64)),
                 mail, renderer,
             )  # fmt: skip

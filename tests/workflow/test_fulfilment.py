@@ -15,12 +15,12 @@ from activities.fulfilment.starting import Fulfilling
 from db.contacts import Contact, put_contact
 from db.fulfilment_steps import StepRow, ask_again, read_steps
 from db.order_documents import read_tickets
-from domain.errors import NotFound
+from domain.errors import NotFound, Unavailable
 from domain.fulfilment import ALWAYS, FulfilmentResult, OrderRef, Step, StepStatus
 from domain.ids import Actor, OrderId
 from domain.naming import fulfilment_workflow_id, replay_workflow_id
-from tests.support import faults
-from tests.support.checkouts import BUYER
+from tests.support import faults, sales
+from tests.support.checkouts import BUYER, a_start
 from tests.support.mail import pdf_of, text_of
 from tests.support.till import TASK_QUEUE, Till
 from tests.support.waiting import eventually
@@ -33,7 +33,7 @@ DONE, SKIPPED, FAILED, PENDING = StepStatus.DONE, StepStatus.SKIPPED, StepStatus
 
 @dataclass
 class Sale:
-    """An order whose fulfilment has not been started, or is going on."""
+    """An order whose fulfilment a test starts."""
 
     till: Till
     order: OrderId
@@ -76,14 +76,51 @@ class Sale:
 
 
 async def a_sale(till: Till, contact: Contact | None = ANA) -> Sale:
-    """A paid order of one unit."""
-    held = await till.start()
+    """A paid order of one unit, made without a run: nothing has started its fulfilment."""
+    sold = await sales.a_sale(till.db, till.tenant, {till.products[0]: 1})
     if contact is not None:
-        assert await put_contact(till.db, till.tenant, held.id, BUYER, contact)
+        assert await put_contact(till.db, till.tenant, sold.start.checkout_id, BUYER, contact)
+    return Sale(till, sold.order)
+
+
+async def test_a_sale_starts_its_fulfilment_by_itself_and_its_run_has_no_event_more_for_it(till: Till) -> None:
+    held = await till.start()
     await till.pay(held)
-    ended = await till.result(held)
-    assert ended.order_id is not None
-    return Sale(till, ended.order_id)
+    order = (await till.result(held)).order_id
+    assert order is not None
+    assert (await Sale(till, order).result())["pdf"] is DONE
+    assert till.faults.seen[names.START_FULFILMENT] == 0
+
+
+async def test_a_run_of_the_release_that_started_it_itself_still_does(till: Till) -> None:
+    held = await till.start(replace(a_start(till.tenant, {till.products[0]: 1}), fulfils=True))
+    await till.pay(held)
+    order = (await till.result(held)).order_id
+    assert order is not None
+    assert (await Sale(till, order).result())["pdf"] is DONE
+    assert till.faults.seen[names.START_FULFILMENT] == 1
+    assert till.renderer.asked == 1
+
+
+async def test_a_sale_stands_where_its_fulfilment_cannot_be_started_and_the_check_starts_it(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = asyncio.Event()
+
+    async def refuse(_: Fulfilling, ref: OrderRef) -> None:
+        refused.set()
+        raise Unavailable(f"no {ref.order_id} now")
+
+    with monkeypatch.context() as down:
+        down.setattr(Fulfilling, "start", refuse)
+        held = await till.start()
+        await till.pay(held)
+        order = (await till.result(held)).order_id
+        async with asyncio.timeout(10):
+            await refused.wait()
+    assert order is not None
+    assert (await till.repair.repair_tenant(till.tenant, fulfilment_grace=0)).fulfilments_started == 1
+    assert (await Sale(till, order).result())["pdf"] is DONE
 
 
 async def test_an_order_gets_its_tickets_its_email_and_is_counted(till: Till) -> None:
