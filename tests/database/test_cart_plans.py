@@ -12,7 +12,7 @@ from domain.cart import CartStatus
 from domain.ids import Actor, BuyerKey, CartId, ProductId, TenantId
 from tests.support import shop
 from tests.support.checkouts import Rows, opened
-from tests.support.races import deadlocks
+from tests.support.plans import looked_over, rows_read
 
 CARTS, PRODUCTS, ENTRIES = 10_000, 20_000, 40_000
 FILL = f"""
@@ -35,14 +35,6 @@ BIG, ANA, MAIL = TenantId("big"), BuyerKey("user:ana"), "u77@example.com"
 WATCHED = {"carts": CARTS, "cart_lines": 4 * CARTS, "products": PRODUCTS, "stock_items": PRODUCTS,
            "audit_log": ENTRIES}  # fmt: skip
 """The big tables, and the rows they have."""
-
-
-async def rows_read(rows: Rows) -> dict[str, int]:
-    """Rows of each table read so far. Waits until every other session has ended and reported."""
-    await deadlocks(rows)
-    query = "SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) AS read FROM pg_stat_user_tables"
-    counted = {row["relname"]: row["read"] for row in await rows.all(query)}
-    return {table: counted[table] for table in WATCHED}
 
 
 async def use_everything(db: Database) -> None:
@@ -73,16 +65,16 @@ async def test_one_cart_costs_what_it_has_and_a_page_of_the_audit_log_what_it_sh
 ) -> None:
     one = await shop.make_product(admin, tenant, stock=1000)
     await admin.execute(FILL)
-    await admin.execute("ANALYZE")
+    await looked_over(admin)
     name = await rows.value("SELECT current_database()")
     for plans in ("force_generic_plan", "force_custom_plan"):
         await admin.execute(f"ALTER DATABASE {name} SET plan_cache_mode = {plans}")
-        before = await rows_read(rows)
+        before = await rows_read(rows, WATCHED)
         async with opened(database_url, size=1) as db:
             for quantity in range(1, 9):  # A plan made for a tiny shop serves the big one, too.
                 await set_quantities(db, tenant, ANA, {one: quantity})
             await use_everything(db)
-        for table, count in (await rows_read(rows)).items():
+        for table, count in (await rows_read(rows, WATCHED)).items():
             assert count - before[table] < WATCHED[table] / 3, (plans, table)
 
 
@@ -91,7 +83,7 @@ async def test_the_measure_would_see_a_whole_table_read(
     database_url: str, admin: shop.Connection, rows: Rows, table: str
 ) -> None:
     await admin.execute(FILL)
-    before = await rows_read(rows)
+    before = await rows_read(rows, WATCHED)
     async with opened(database_url, size=1) as db:
         await db.run(BIG, (f"SELECT count(*) FROM {table} WHERE tenant_id <> 'x'", {}))
-    assert (await rows_read(rows))[table] >= before[table] + WATCHED[table]
+    assert (await rows_read(rows, WATCHED))[table] >= before[table] + WATCHED[table]

@@ -11,7 +11,7 @@ from domain.checkout import CheckoutStatus
 from domain.ids import EventKey, SeatId, TenantId, ZoneId
 from tests.support import shop
 from tests.support.checkouts import Rows, opened
-from tests.support.races import deadlocks
+from tests.support.plans import looked_over, rows_read
 from tests.support.venues import make_seats, make_zone, places, start_of
 
 ROWS, PER_ROW = 100, 100
@@ -20,21 +20,13 @@ TABLES = ("stock_items", "seats", "checkout_lines")
 PLANS = ("force_generic_plan", "force_custom_plan", "auto")
 
 
-async def rows_read(rows: Rows) -> dict[str, int]:
-    """Rows of each table read so far, by index or not; not those that an index alone has answered for."""
-    await deadlocks(rows)  # Until every other session has ended and reported.
-    query = "SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) AS read FROM pg_stat_user_tables"
-    counted = {row["relname"]: row["read"] for row in await rows.all(query)}
-    return {table: counted[table] for table in TABLES}
-
-
 @pytest.fixture
 async def zone(admin: shop.Connection, tenant: TenantId) -> ZoneId:
     """A numbered zone of 10,000 seats, beside as many of other zones, and a general one."""
     zone, _ = await make_seats(admin, tenant, ROWS, PER_ROW)
     await make_seats(admin, tenant, ROWS, PER_ROW, event=2)
     await make_zone(admin, tenant, 50)
-    await admin.execute("VACUUM ANALYZE")
+    await looked_over(admin)
     return zone
 
 
@@ -44,14 +36,14 @@ async def test_counting_free_seats_reads_no_row_of_them(
 ) -> None:
     name = await rows.value("SELECT current_database()")
     await admin.execute(f"ALTER DATABASE {name} SET plan_cache_mode = {plans}")
-    before = await rows_read(rows)
+    before = await rows_read(rows, TABLES)
     async with opened(database_url, size=1) as db:
         for _ in range(4):
             zones = await zones_of(db, tenant, EventKey(1))
             assert zones is not None
             assert [one.available for one in zones] == [SEATS, 50]
             assert await free_seats(db, tenant, [zone]) == {zone: SEATS}
-    after = await rows_read(rows)
+    after = await rows_read(rows, TABLES)
     assert {table: after[table] - before[table] < 100 for table in TABLES} == dict.fromkeys(TABLES, True), after
 
 
@@ -62,14 +54,14 @@ async def test_a_page_of_seats_and_a_pick_read_what_they_show_and_little_more(
     name = await rows.value("SELECT current_database()")
     await admin.execute(f"ALTER DATABASE {name} SET plan_cache_mode = {plans}")
     last = SeatId(await rows.value("SELECT id FROM seats WHERE zone_id = %s AND rank = 90 AND number = 1", zone))
-    before = await rows_read(rows)
+    before = await rows_read(rows, TABLES)
     async with opened(database_url, size=1) as db:
         for after in (NO_SEAT, last):
             page = await list_seats(db, tenant, zone, after, 500)
             assert page is not None
             assert len(page.seats) == 500
         assert await pick(db, tenant, zone) is CheckoutStatus.HELD
-    read = {table: count - before[table] for table, count in (await rows_read(rows)).items()}
+    read = {table: count - before[table] for table, count in (await rows_read(rows, TABLES)).items()}
     assert read["stock_items"] < 2 * 500 + 1000, read
     assert read["seats"] < 2 * 500 + 1000, read
     assert read["checkout_lines"] < 100, read

@@ -19,7 +19,7 @@ from domain.ids import Actor, TenantId
 from local.postgres import Postgres
 from tests.support import servers, shop
 from tests.support.checkouts import BUYER, SANDBOX, Rows, a_capture, opened
-from tests.support.races import deadlocks
+from tests.support.plans import looked_over, rows_read
 from tests.support.sold import held, sold
 
 ORDERS = 20_000
@@ -45,14 +45,6 @@ FILL = f"""
         SELECT 'big', 'sandbox', 'pay' || n FROM generate_series(1, {ORDERS}) n;
 """
 WATCHED = ("orders", "fulfilment_steps", "checkout_contacts", "order_documents", "refund_notices", "users", "checkouts")
-
-
-async def rows_read(rows: Rows) -> dict[str, int]:
-    """Rows of each table read so far. Waits until every other session has ended and reported."""
-    await deadlocks(rows)
-    query = "SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) AS read FROM pg_stat_user_tables"
-    counted = {row["relname"]: row["read"] for row in await rows.all(query)}
-    return {table: counted[table] for table in WATCHED}
 
 
 async def fulfil(db: Database, admin: shop.Connection) -> None:
@@ -95,12 +87,12 @@ async def test_one_order_costs_what_it_has(url: str) -> None:
     async with shop.connect(url) as admin:
         rows = Rows(admin)
         await admin.execute(FILL)
-        await admin.execute("ANALYZE")
-        before = await rows_read(rows)
+        await looked_over(admin)
+        before = await rows_read(rows, WATCHED)
         async with opened(url, size=1) as db:
             for _ in range(2):
                 await fulfil(db, admin)
-        after = await rows_read(rows)
+        after = await rows_read(rows, WATCHED)
     assert {table: count for table, count in after.items() if count - before[table] >= 500} == {}
 
 
@@ -108,7 +100,7 @@ async def test_the_measure_would_see_a_whole_table_read(url: str) -> None:
     async with shop.connect(url) as admin:
         rows = Rows(admin)
         await admin.execute(FILL)
-        before = await rows_read(rows)
+        before = await rows_read(rows, WATCHED)
         async with opened(url, size=1) as db:
             await db.run(BIG, ("SELECT count(*) FROM fulfilment_steps WHERE tenant_id <> 'x'", {}))
-        assert (await rows_read(rows))["fulfilment_steps"] >= before["fulfilment_steps"] + 4 * ORDERS
+        assert (await rows_read(rows, WATCHED))["fulfilment_steps"] >= before["fulfilment_steps"] + 4 * ORDERS

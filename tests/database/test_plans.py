@@ -69,7 +69,7 @@ from domain.payment_decision import RefundReason
 from tests.support import shop
 from tests.support.checkouts import SANDBOX, Rows, a_capture, a_start, an_event, cancel, confirm, expire, opened
 from tests.support.lines import adding, removing
-from tests.support.races import deadlocks
+from tests.support.plans import looked_over, rows_read
 from tests.support.sales import OPERATOR, a_refund, a_sale, a_sale_by_hand
 
 ITEMS, CLOSED, SEATS = 20_000, 25_000, 20_000
@@ -169,15 +169,7 @@ WATCHED = {
 async def big(admin: shop.Connection) -> None:
     """A shop of 20,000 products with 25,000 sales behind it."""
     await admin.execute(FILL.format(items=ITEMS, closed=CLOSED, seats=SEATS, rates=RATES, ranges=RANGES))
-    await admin.execute("ANALYZE")
-
-
-async def rows_read(rows: Rows) -> dict[str, int]:
-    """Rows of each table read so far, by index or not. Waits until every other session has ended and reported."""
-    await deadlocks(rows)
-    query = "SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) AS read FROM pg_stat_user_tables"
-    counted = {row["relname"]: row["read"] for row in await rows.all(query)}
-    return {table: counted[table] for table in WATCHED}
+    await looked_over(admin)
 
 
 async def use_everything(db: Database) -> None:
@@ -369,14 +361,14 @@ async def test_nothing_hot_reads_a_whole_table(
     name = await rows.value("SELECT current_database()")
     for plans in ("force_generic_plan", "force_custom_plan", "auto"):
         await admin.execute(f"ALTER DATABASE {name} SET plan_cache_mode = {plans}")
-        before = await rows_read(rows)
+        before = await rows_read(rows, WATCHED)
         async with opened(database_url, size=1) as db:
             for _ in range(8):  # A plan made for a tiny shop serves the big one, too.
                 await reserve(db, a_start(tenant, {one: 1}))
             await use_everything(db)
-        for table, count in (await rows_read(rows)).items():
+        for table, count in (await rows_read(rows, WATCHED)).items():
             assert count - before[table] < WATCHED[table] / 2, (plans, table)
-    before = await rows_read(rows)
+    before = await rows_read(rows, WATCHED)
     async with opened(database_url, size=1) as db:
         await db.run(BIG, ("SELECT count(*) FROM stock_items WHERE total > 5", {}))
-    assert (await rows_read(rows))["stock_items"] >= before["stock_items"] + ITEMS
+    assert (await rows_read(rows, WATCHED))["stock_items"] >= before["stock_items"] + ITEMS
