@@ -34,7 +34,7 @@ from tests.support.venues import make_seats, make_zone
 
 pytestmark = pytest.mark.slow
 SEED = 20261121
-EXAMPLES = {"good token": 90, "no token": 15}
+EXAMPLES = {"good token": 40, "no token": 8}
 """Of each operation, of good and of bad data each."""
 CHECKS = [
     not_a_server_error,
@@ -43,6 +43,8 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+LEFT_OPEN = "/v1/ops/checkouts/{checkout_id}/manual-payment"
+"""Money that came by hand for what is sold is owed back until an operator has carried it: not at what exists."""
 JSON = {"content-type": "application/json"}
 
 
@@ -57,7 +59,7 @@ class Fuzzer:
     def send(self, case: Case[Any]) -> None:
         """One request and its checks. Raises schemathesis' own report of what is wrong."""
         for name, values in self._known.items():
-            if name in case.path_parameters and self._dice.random() < 0.5:
+            if name in case.path_parameters and case.path != LEFT_OPEN and self._dice.random() < 0.5:
                 case.path_parameters[name] = self._dice.choice(values)
         lines = case.body.get("lines") if isinstance(case.body, dict) else None
         for line in lines if isinstance(lines, list) else ():
