@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from domain.parts import ALL_PARTS, Part
 from local.commands import carts, events, fiscal, hooks, payments, products, tenants, tickets, tokens, webhooks
 from local.commands.common import joined_settings
 
@@ -58,12 +59,18 @@ def up() -> None:
 
 
 @worker_app.callback(invoke_without_command=True)
-def worker(context: typer.Context) -> None:
+def worker(
+    context: typer.Context,
+    only: Annotated[
+        Part | None,
+        typer.Option(help="Serve one part: checkouts and payments, or what follows a sale. Default: both."),
+    ] = None,
+) -> None:
     """Run the worker: workflows and activities."""
     if context.invoked_subcommand is None:
         from worker import main as run
 
-        run(_settings())
+        run(_settings(), parts=[only] if only else ALL_PARTS)
 
 
 @worker_app.command("promote")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -38,7 +39,8 @@ from api import logs, temporal
 from db.database import Database
 from db.keyring import KeyRing
 from db.manual_payments import MANUAL
-from domain.naming import hooks_queue
+from domain.naming import fulfilment_queue, hooks_queue
+from domain.parts import ALL_PARTS, Part
 from settings import Settings
 from workflows.checkout import CheckoutWorkflow
 from workflows.consistency_check import ConsistencyCheckWorkflow
@@ -81,6 +83,8 @@ PASSED_THROUGH = (
 STICKY_TIMEOUT = timedelta(seconds=1)
 """How long a task waits for the worker that had its run in memory; a killed worker costs this."""
 GRACE = timedelta(seconds=8)
+LOW_PRIORITY = 10
+"""By how much a process that serves no checkouts gives way to others of its machine (see nice(1))."""
 HOOKS_AT_ONCE = 32
 """Tenants' webhooks under way at once in one worker."""
 
@@ -150,6 +154,19 @@ def make_worker(
     )
 
 
+def make_fulfilment_worker(client: Client, task_queue: str, activities: Sequence[Callable[..., Any]]) -> Worker:
+    """The worker of what follows a sale, on a queue of its own: a process of its own can serve it, and checkouts have
+    theirs for themselves. `task_queue`: the installation's, whose worker goes on with the runs that began there."""
+    return Worker(
+        client,
+        task_queue=fulfilment_queue(task_queue),
+        workflows=[FulfilmentWorkflow],
+        activities=activities,
+        workflow_runner=runner(),
+        graceful_shutdown_timeout=GRACE,
+    )
+
+
 def make_hooks_worker(client: Client, task_queue: str, activities: Sequence[Callable[..., Any]]) -> Worker:
     """The worker of the webhooks that tenants are sent, on a queue of their own: what a slow receiver takes, nobody
     else waits for. `task_queue`: the installation's."""
@@ -164,7 +181,7 @@ def make_hooks_worker(client: Client, task_queue: str, activities: Sequence[Call
     )
 
 
-async def run_worker(settings: Settings, *, also: Sequence[type] = ()) -> None:
+async def run_worker(settings: Settings, *, parts: Collection[Part] = ALL_PARTS, also: Sequence[type] = ()) -> None:
     """Run until SIGTERM or SIGINT, then drain: what runs is finished, nothing new is taken."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -181,15 +198,18 @@ async def run_worker(settings: Settings, *, also: Sequence[type] = ()) -> None:
             outlets = await stack.enter_async_context(outlets_from(fulfilment_config(settings), secrets, http))
             gateways = gateways_from(settings.gateways, http, secrets)
             fulfilling = Fulfilling(client, settings.task_queue)
-            activities = [
-                *all_activities(db, settings.admin_url, client, settings.task_queue, gateways, fulfilling),
-                *fulfilment_activities(db, fulfilling, outlets),
-            ]
+            following = fulfilment_activities(db, fulfilling, outlets)
             stack.push_async_callback(fulfilling.finish)
-            async with make_worker(client, settings.task_queue, activities, build_id=settings.build_id, also=also):
-                await ensure_schedules(client, settings.task_queue)
-                async with hooks_running(settings, db, ring, client):
-                    await stop.wait()
+            queue = settings.task_queue
+            if Part.CHECKOUTS in parts:
+                activities = [*all_activities(db, settings.admin_url, client, queue, gateways, fulfilling), *following]
+                worker = make_worker(client, queue, activities, build_id=settings.build_id, also=also)
+                await stack.enter_async_context(worker)
+                await ensure_schedules(client, queue)
+            if Part.FULFILMENT in parts:
+                await stack.enter_async_context(make_fulfilment_worker(client, queue, following))
+                await stack.enter_async_context(hooks_running(settings, db, ring, client))
+            await stop.wait()
     finally:
         await db.close()
 
@@ -244,7 +264,9 @@ async def connect(settings: Settings) -> Client:
             await asyncio.sleep(1)
 
 
-def main(settings: Settings, *, also: Sequence[type] = ()) -> None:
+def main(settings: Settings, *, parts: Collection[Part] = ALL_PARTS, also: Sequence[type] = ()) -> None:
     """Run the worker on uvloop."""
     logs.configure(settings.log_format)
-    uvloop.run(run_worker(settings, also=also))
+    if Part.CHECKOUTS not in parts:
+        os.nice(LOW_PRIORITY)
+    uvloop.run(run_worker(settings, parts=parts, also=also))

@@ -41,8 +41,10 @@ def rows(found: dict[str, list[float]]) -> Sequence[Sequence[str]]:
 
 
 def start_worker(stage: Stage) -> None:
-    """The worker as a child."""
+    """The worker of checkouts as a child; once, that of what follows a sale beside it."""
     stage.start_child("worker", "-m", "bench.worker_process")
+    if "fulfilment" not in stage.children:
+        stage.start_child("fulfilment", "-c", "import cli; cli.main()", "worker", "--only", "fulfilment")
 
 
 def start_api(stage: Stage) -> None:

@@ -6,8 +6,9 @@ import os
 
 import worker
 from bench.empty import EmptyWorkflow, RunningWorkflow
+from domain.parts import Part
 from settings import Settings
 
 if __name__ == "__main__":
     os.environ.setdefault("HOLDFAST_ENV", "development")
-    worker.main(Settings(), also=[EmptyWorkflow, RunningWorkflow])
+    worker.main(Settings(), parts=[Part.CHECKOUTS], also=[EmptyWorkflow, RunningWorkflow])

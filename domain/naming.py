@@ -72,6 +72,11 @@ def hooks_queue(task_queue: str) -> str:
     return f"{task_queue}-hooks"
 
 
+def fulfilment_queue(task_queue: str) -> str:
+    """The task queue of what follows a sale: rendering and mail must hold up no checkout."""
+    return f"{task_queue}-fulfilment"
+
+
 def refund_key(tenant: TenantId, gateway: GatewayName, payment: PaymentId) -> str:
     """The Idempotency-Key of the one full refund of a payment."""
     return f"refund/{tenant}/{gateway}/{payment}"

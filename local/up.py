@@ -13,6 +13,8 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from domain.naming import fulfilment_queue
+from domain.parts import Part
 from local import readiness
 from local.errors import ServerDidNotStart
 from local.instance import only_launcher, publish
@@ -144,13 +146,18 @@ class _Launch:
 
     def _start_programs(self) -> None:
         s = self.settings
-        checks: dict[str, Callable[[float], bool]] = {
-            "worker": lambda started: readiness.worker_polls(s.task_queue, started),
-            "api": lambda _: readiness.answers_http(f"http://{LOOPBACK}:{s.api_port}/readyz"),
-            "gateway": lambda _: readiness.answers_http(f"http://{LOOPBACK}:{s.gateway_port}/"),
+        worker = ("worker", "--only")
+        programs: dict[str, tuple[tuple[str, ...], Callable[[float], bool]]] = {
+            "worker": ((*worker, Part.CHECKOUTS), lambda started: readiness.worker_polls(s.task_queue, started)),
+            "api": (("api",), lambda _: readiness.answers_http(f"http://{LOOPBACK}:{s.api_port}/readyz")),
+            "gateway": (("gateway",), lambda _: readiness.answers_http(f"http://{LOOPBACK}:{s.gateway_port}/")),
+            "fulfilment": (
+                (*worker, Part.FULFILMENT),
+                lambda started: readiness.worker_polls(fulfilment_queue(s.task_queue), started),
+            ),
         }
-        for name, is_ready in checks.items():
-            self._serve(name, Program((name,), self.logs / f"{name}.log", self.environment, is_ready))
+        for name, (arguments, is_ready) in programs.items():
+            self._serve(name, Program(arguments, self.logs / f"{name}.log", self.environment, is_ready))
 
     def _serve(self, name: str, server: Server) -> None:
         with self._step(name):

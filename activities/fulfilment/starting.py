@@ -27,21 +27,19 @@ from domain import search_attributes
 from domain.errors import Unavailable
 from domain.fulfilment import FulfilOrder, OrderRef, StepRequest
 from domain.ids import TenantId
-from domain.naming import FULFILMENT, fulfilment_workflow_id, replay_workflow_id
+from domain.naming import FULFILMENT, fulfilment_queue, fulfilment_workflow_id, replay_workflow_id
 
 RPC_TIMEOUT = timedelta(seconds=2)
-AFTER_SALES = 5
-"""Temporal's lowest priority (the usual is 3): where the worker has more to do than it can, checkouts go first."""
 _log = stdlib.get_logger("fulfilment")
 _UNREACHABLE = (RPCError, RuntimeError, TimeoutError)
 """How a Temporal that is down shows (RuntimeError: a lazy client that cannot connect)."""
 
 
 class Fulfilling:
-    """Starts the workflows of fulfilment."""
+    """Starts the workflows of fulfilment, on their own queue. `task_queue`: the installation's."""
 
     def __init__(self, client: Client, task_queue: str) -> None:
-        self._client, self._task_queue = client, task_queue
+        self._client, self._queue = client, fulfilment_queue(task_queue)
         self._beside: set[asyncio.Task[None]] = set()
 
     def start_beside(self, ref: OrderRef) -> None:
@@ -103,12 +101,12 @@ class Fulfilling:
                     FULFILMENT,
                     order,
                     id=workflow_id,
-                    task_queue=self._task_queue,
+                    task_queue=self._queue,
                     id_reuse_policy=reuse,
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                     static_summary=summary,
                     search_attributes=TypedSearchAttributes([tenant]),
-                    priority=Priority(priority_key=AFTER_SALES, fairness_key=order.tenant),
+                    priority=Priority(fairness_key=order.tenant),
                     rpc_timeout=RPC_TIMEOUT,
                 )
         except WorkflowAlreadyStartedError:

@@ -128,7 +128,8 @@ def test_a_part_that_cannot_start_is_shown_with_its_log_and_the_rest_is_stopped(
 
 def test_every_part_that_dies_is_started_again(server_folder: Path) -> None:
     parts = {
-        "worker": ("cli worker",),
+        "worker": ("cli worker --only checkouts",),
+        "fulfilment": ("cli worker --only fulfilment",),
         "api": ("cli api",),
         "gateway": ("cli gateway",),
         "Temporal": ("start-dev",),

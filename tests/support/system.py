@@ -43,7 +43,7 @@ from tests.support.buyers import Buyer
 from tests.support.contract import Contract
 from tests.support.fulfilment import NearRenderer, Pigeonhole, near_fulfilment
 from tests.support.gateway import SECRET, RunningGateway, running_gateway
-from worker import all_activities, make_worker
+from worker import all_activities, make_fulfilment_worker, make_worker
 
 DEMO = TenantId("demo")
 """Holds of 15 minutes."""
@@ -56,25 +56,28 @@ _OURS_RUNNING = "ExecutionStatus = 'Running' AND WorkflowType IN ('Checkout', 'L
 
 
 class WorkerSwitch:
-    """The worker, in this process, which a test may stop and start again."""
+    """The worker of all parts, in this process, which a test may stop and start again."""
 
-    def __init__(self, client: Client, task_queue: str, activities: Sequence[Any]) -> None:
-        self._client, self._task_queue, self._activities = client, task_queue, activities
-        self._worker: Worker | None = None
-        self._task: asyncio.Task[None] | None = None
+    def __init__(self, client: Client, task_queue: str, activities: Sequence[Any], fulfilment: Sequence[Any]) -> None:
+        self._client, self._task_queue = client, task_queue
+        self._activities, self._fulfilment = activities, fulfilment
+        self._running: list[tuple[Worker, asyncio.Task[None]]] = []
 
     async def start(self) -> None:
         """Does nothing when it runs."""
-        if self._worker is None:
-            self._worker = make_worker(self._client, self._task_queue, self._activities)
-            self._task = asyncio.create_task(self._worker.run())
+        if not self._running:
+            workers = [
+                make_worker(self._client, self._task_queue, [*self._activities, *self._fulfilment]),
+                make_fulfilment_worker(self._client, self._task_queue, self._fulfilment),
+            ]
+            self._running = [(worker, asyncio.create_task(worker.run())) for worker in workers]
 
     async def stop(self) -> None:
         """Drain and stop. Does nothing when it does not run."""
-        if self._worker is not None and self._task is not None:
-            await self._worker.shutdown()
-            await self._task
-            self._worker = self._task = None
+        for worker, running in self._running:
+            await worker.shutdown()
+            await running
+        self._running = []
 
 
 @dataclass
@@ -187,7 +190,7 @@ async def running_system(
         activities = all_activities(database, database_url, client, settings.task_queue, gateways, fulfilling)
         mail, renderer = Pigeonhole(), NearRenderer()
         fulfilment = await stack.enter_async_context(near_fulfilment(database, fulfilling, mail, renderer))
-        worker = WorkerSwitch(client, settings.task_queue, [*activities, *fulfilment])
+        worker = WorkerSwitch(client, settings.task_queue, activities, fulfilment)
         app = create_app(settings, client=client)
         http = await stack.enter_async_context(serving(app, port))
         contract = Contract(app.openapi())

@@ -311,6 +311,7 @@ async def a_till(
         async with (
             near_fulfilment(db, fulfilling, mail, renderer) as fulfilment,
             worker.make_worker(client, TASK_QUEUE, [*activities, *fulfilment]),
+            worker.make_fulfilment_worker(client, TASK_QUEUE, fulfilment),
         ):
             yield Till(
                 client, db, Rows(admin), admin, name, catalogue, gateway, faults, delivery,
