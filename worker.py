@@ -83,6 +83,9 @@ PASSED_THROUGH = (
 STICKY_TIMEOUT = timedelta(seconds=1)
 """How long a task waits for the worker that had its run in memory; a killed worker costs this."""
 GRACE = timedelta(seconds=8)
+ANSWERS_FIRST = timedelta(seconds=1)
+"""What follows a sale begins so much later: its rendering and its run (ten times the sale's own work) would take the
+processor, and Temporal's database, from the very answers that the buyers wait for."""
 LOW_PRIORITY = 10
 """By how much a process that serves no checkouts gives way to others of its machine (see nice(1))."""
 HOOKS_AT_ONCE = 32
@@ -197,7 +200,7 @@ async def run_worker(settings: Settings, *, parts: Collection[Part] = ALL_PARTS,
             secrets = TenantSecrets(db, ring)
             outlets = await stack.enter_async_context(outlets_from(fulfilment_config(settings), secrets, http))
             gateways = gateways_from(settings.gateways, http, secrets)
-            fulfilling = Fulfilling(client, settings.task_queue)
+            fulfilling = Fulfilling(client, settings.task_queue, pause=ANSWERS_FIRST)
             following = fulfilment_activities(db, fulfilling, outlets)
             stack.push_async_callback(fulfilling.finish)
             queue = settings.task_queue

@@ -36,10 +36,13 @@ _UNREACHABLE = (RPCError, RuntimeError, TimeoutError)
 
 
 class Fulfilling:
-    """Starts the workflows of fulfilment, on their own queue. `task_queue`: the installation's."""
+    """Starts the workflows of fulfilment, on their own queue.
 
-    def __init__(self, client: Client, task_queue: str) -> None:
-        self._client, self._queue = client, fulfilment_queue(task_queue)
+    `task_queue`: the installation's. `pause`: between a sale and the begin of what follows it.
+    """
+
+    def __init__(self, client: Client, task_queue: str, pause: timedelta | None = None) -> None:
+        self._client, self._queue, self._pause = client, fulfilment_queue(task_queue), pause
         self._beside: set[asyncio.Task[None]] = set()
 
     def start_beside(self, ref: OrderRef) -> None:
@@ -54,7 +57,7 @@ class Fulfilling:
 
     async def _start_or_log(self, ref: OrderRef) -> None:
         try:
-            await self.start(ref)
+            await self.start(ref, pause=self._pause)
         except Unavailable:
             _log.warning("fulfilment_not_started", tenant=ref.tenant, order=ref.order_id)
 
@@ -64,14 +67,18 @@ class Fulfilling:
         """Start the order's fulfilment, unless it runs, or has come to its end."""
         await self.start(ref)
 
-    async def start(self, ref: OrderRef, *, again: bool = False) -> None:
-        """The same. `again`: also where a run has come to its end. Raises Unavailable, then nothing was started."""
+    async def start(self, ref: OrderRef, *, again: bool = False, pause: timedelta | None = None) -> None:
+        """The same, after a pause. `again`: also where a run has come to its end.
+
+        Raises Unavailable, then nothing was started.
+        """
         reuse = WorkflowIDReusePolicy.ALLOW_DUPLICATE if again else WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
         await self._start(
             FulfilOrder(ref.tenant, ref.order_id),
             fulfilment_workflow_id(ref.tenant, ref.order_id),
             f"Fulfilment of order {ref.order_id}",
             reuse,
+            pause,
         )
 
     async def replay(self, request: StepRequest) -> None:
@@ -93,7 +100,14 @@ class Fulfilling:
             await self.replay(request)
         return len(orders) + len(replays)
 
-    async def _start(self, order: FulfilOrder, workflow_id: str, summary: str, reuse: WorkflowIDReusePolicy) -> None:
+    async def _start(
+        self,
+        order: FulfilOrder,
+        workflow_id: str,
+        summary: str,
+        reuse: WorkflowIDReusePolicy,
+        pause: timedelta | None = None,
+    ) -> None:
         tenant = SearchAttributePair(SearchAttributeKey.for_keyword(search_attributes.TENANT), order.tenant)
         try:
             async with asyncio.timeout(RPC_TIMEOUT.total_seconds()):
@@ -105,6 +119,7 @@ class Fulfilling:
                     id_reuse_policy=reuse,
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                     static_summary=summary,
+                    start_delay=pause,
                     search_attributes=TypedSearchAttributes([tenant]),
                     priority=Priority(fairness_key=order.tenant),
                     rpc_timeout=RPC_TIMEOUT,
