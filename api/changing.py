@@ -29,7 +29,11 @@ from domain.naming import CANCEL_UPDATE, EXTEND_UPDATE
 
 async def own_checkout(db: Database, ref: CheckoutRef, buyer: BuyerKey) -> CheckoutView:
     """The buyer's checkout, once its start has been decided. Raises NotFound, also for somebody else's."""
-    view = await read_checkout(db, ref.tenant, ref.checkout_id, buyer=buyer)
+    return once_decided(await read_checkout(db, ref.tenant, ref.checkout_id, buyer=buyer))
+
+
+def once_decided(view: CheckoutView | None) -> CheckoutView:
+    """A checkout whose start has been decided. Raises NotFound for one that has not, and for none."""
     if view is None or view.row["status"] == CheckoutStatus.NEW:
         raise NotFound
     return view

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from psycopg.rows import DictRow
+
 from activities.delivery import Delivery
-from api.changing import own_checkout, require_same
+from api.changing import once_decided, own_checkout, require_same
 from api.engine import ANSWER_WAIT, CheckoutIsOver, Engine
-from db.checkouts import CheckoutView, known_capture
+from db.checkouts import CheckoutView, read_claimed
 from db.database import Database
 from db.orders import OrderView, read_order
 from domain.checkout import CheckoutStatus
@@ -19,7 +21,7 @@ from domain.errors import (
     PaymentNotCaptured,
     PaymentRefunded,
 )
-from domain.ids import BuyerKey, GatewayName, OrderId, PaymentId
+from domain.ids import BuyerKey, GatewayName, OrderId, PaymentId, order_id_for
 from domain.messages import Answer, Answered, CheckoutRef, ConfirmUpdate
 from domain.naming import CONFIRM_UPDATE
 from domain.payment_messages import LatePayment
@@ -57,13 +59,15 @@ class Confirming:
 
     async def confirm(self, claim: Claim) -> OrderView | Pending:
         """The order, or what to wait for. Raises Conflict's kinds when the payment cannot make this order."""
-        view = await own_checkout(self._db, claim.ref, claim.buyer)
+        ref, gateway, payment = claim.ref, claim.gateway, claim.payment_id
+        found, known = await read_claimed(self._db, ref.tenant, ref.checkout_id, gateway, payment, buyer=claim.buyer)
+        view = once_decided(found)
         decided = await self._decided(view, claim)
         if decided is not None:
             return decided
         if view.row["status"] == CheckoutStatus.REFUSED:
             raise CheckoutRefused("It was refused at its start and holds nothing.")
-        update = await self._update(claim, view)
+        update = _update(claim, view, known)
         try:
             answered = await self._ask(claim, update)
         except CheckoutIsOver:
@@ -85,6 +89,9 @@ class Confirming:
     async def _answer(self, claim: Claim, answered: Answered) -> OrderView | Pending:
         require_same(answered, claim.fingerprint)
         _refuse(answered)
+        order = await self._order(claim, order_id_for(claim.ref.tenant, claim.ref.checkout_id))
+        if order is not None and (order.row["gateway"], order.row["payment_id"]) == (claim.gateway, claim.payment_id):
+            return order
         view = await own_checkout(self._db, claim.ref, claim.buyer)
         return await self._decided(view, claim) or Pending(view, "The hold was over; what was paid is being refunded.")
 
@@ -100,22 +107,6 @@ class Confirming:
 
     async def _order(self, claim: Claim, order: OrderId) -> OrderView | None:
         return await read_order(self._db, claim.ref.tenant, order, buyer=claim.buyer)
-
-    async def _update(self, claim: Claim, view: CheckoutView) -> ConfirmUpdate:
-        """With the evidence that a signed webhook has brought already, so that the gateway need not be asked."""
-        known = await known_capture(self._db, claim.ref.tenant, claim.gateway, claim.payment_id)
-        if known is None:
-            return ConfirmUpdate(claim.gateway, claim.payment_id, view.row["now"], claim.fingerprint)
-        if known["checkout_id"] != view.row["id"]:
-            raise PaymentMismatch("This payment was made for something else.")
-        return ConfirmUpdate(
-            claim.gateway,
-            claim.payment_id,
-            known["received_at"],
-            claim.fingerprint,
-            known["amount"],
-            known["currency"],
-        )
 
     async def _after_the_end(self, claim: Claim, update: ConfirmUpdate) -> OrderView | Pending:
         """No run is open. The row may have the order by now; else the payment goes its own way."""
@@ -136,6 +127,22 @@ class Confirming:
         if view.row["status"] == CheckoutStatus.CONFIRMED:
             raise AlreadyConfirmed("Another payment made the order; if this one was captured, it is refunded.")
         return Pending(view, "The hold was over; if the payment was captured, its outcome will show in `payments`.")
+
+
+def _update(claim: Claim, view: CheckoutView, known: DictRow | None) -> ConfirmUpdate:
+    """With the evidence that a signed webhook has brought already, so that the gateway need not be asked."""
+    if known is None:
+        return ConfirmUpdate(claim.gateway, claim.payment_id, view.row["now"], claim.fingerprint)
+    if known["checkout_id"] != view.row["id"]:
+        raise PaymentMismatch("This payment was made for something else.")
+    return ConfirmUpdate(
+        claim.gateway,
+        claim.payment_id,
+        known["received_at"],
+        claim.fingerprint,
+        known["amount"],
+        known["currency"],
+    )
 
 
 def _refuse(answered: Answered) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from psycopg.rows import DictRow
 
 from db.database import Database, Rows, Statement
-from domain.ids import BuyerKey, CheckoutId, TenantId
+from domain.ids import BuyerKey, CheckoutId, GatewayName, PaymentId, TenantId
 
 _CHECKOUT = """
     SELECT id::text AS id, buyer_key, fingerprint, status, currency, subtotal, discount, tax, total, created_at,
@@ -85,7 +85,16 @@ def view_of(results: Sequence[Rows]) -> CheckoutView | None:
     return CheckoutView(rows[0], lines, payments) if rows else None
 
 
-async def known_capture(db: Database, tenant: TenantId, gateway: str, payment: str) -> DictRow | None:
-    """The capture of this payment that a signed webhook has already told us of, if any."""
-    [rows] = await db.run(tenant, (_CAPTURE, {"tenant": tenant, "gateway": gateway, "payment": payment}))
-    return rows[0] if rows else None
+async def read_claimed(
+    db: Database, tenant: TenantId, checkout: CheckoutId, gateway: GatewayName, payment: PaymentId, *, buyer: BuyerKey
+) -> tuple[CheckoutView | None, DictRow | None]:
+    """The buyer's checkout, and the capture of this payment that a signed webhook has already told of, if any.
+
+    One round trip.
+    """
+    capture = (_CAPTURE, {"tenant": tenant, "gateway": gateway, "payment": payment})
+    *results, captures = await db.run(tenant, *view_statements(tenant, checkout), capture)
+    view = view_of(results)
+    if view is None or view.row["buyer_key"] != buyer:
+        return None, None
+    return view, captures[0] if captures else None

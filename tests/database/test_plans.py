@@ -9,7 +9,7 @@ import pytest
 
 from db.carts import read_cart, set_quantities
 from db.checkout_events import events_after, read_progress
-from db.checkouts import known_capture, read_checkout
+from db.checkouts import read_checkout, read_claimed
 from db.database import Database
 from db.events import list_seats
 from db.extend import extend
@@ -184,7 +184,11 @@ async def use_everything(db: Database) -> None:
         await mark_delivered(db, BIG, event, "to_checkout")
         await extend(db, ExtendRequest(paid.ref, "k"))
         await settle(db, expire(paid.ref))
-        await known_capture(db, BIG, capture.gateway, capture.payment_id)
+        view, known = await read_claimed(
+            db, BIG, paid.checkout_id, capture.gateway, capture.payment_id, buyer=paid.buyer
+        )
+        assert view is not None
+        assert known is not None
         assert (await settle(db, confirm(paid.ref, capture))).status is CheckoutStatus.CONFIRMED
         await settle(db, confirm(paid.ref, a_capture(paid.checkout_id, total)))
         await reserve(db, ended)
