@@ -10,11 +10,11 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
-import worker
 from activities import names
 from domain.ids import GatewayName, TenantId
 from domain.reconciliation_messages import LedgerReconciled, LedgerRef, Ledgers, LedgersAfter
 from workflows.reconciliation import ReconcilePaymentsWorkflow
+from workflows.runner import runner
 
 QUEUE = "reconciling"
 
@@ -51,6 +51,6 @@ async def reconciling(client: Client, made_up: MadeUp) -> AsyncIterator[None]:
         task_queue=QUEUE,
         workflows=[ReconcilePaymentsWorkflow],
         activities=[made_up.ledgers, made_up.reconcile_ledger],
-        workflow_runner=worker.runner(),
+        workflow_runner=runner(),
     ):
         yield

@@ -20,6 +20,7 @@ from tests.support.paths import PATHS
 from tests.support.till import IDENTITY
 from tests.workflow.broken import BrokenCheckoutWorkflow
 from tests.workflow.record import HISTORIES
+from workflows.runner import runner
 
 RECORDED = sorted(HISTORIES.glob("*.json"))
 OTHERS = ("late_payment", "order_refunded", "fulfil", "consistency_check", "purge_tokens", "reconciliation")
@@ -38,7 +39,7 @@ def test_there_is_a_history_of_every_path() -> None:
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
 async def test_a_recorded_history_replays(path: Path) -> None:
-    replayer = Replayer(workflows=worker.WORKFLOWS, workflow_runner=worker.runner())
+    replayer = Replayer(workflows=worker.WORKFLOWS, workflow_runner=runner())
     await replayer.replay_workflow(recorded(path))
 
 
@@ -46,7 +47,7 @@ async def test_a_recorded_history_replays(path: Path) -> None:
 async def test_a_workflow_changed_without_a_patch_fails_the_replay(path: Path) -> None:
     history = recorded(path)
     assert history.events[0].workflow_execution_started_event_attributes.workflow_type.name == CHECKOUT
-    replayer = Replayer(workflows=[BrokenCheckoutWorkflow], workflow_runner=worker.runner())
+    replayer = Replayer(workflows=[BrokenCheckoutWorkflow], workflow_runner=runner())
     with pytest.raises(NondeterminismError):
         await replayer.replay_workflow(history)
 
