@@ -24,11 +24,11 @@ demo: $(READY) ## Walk buyers through paying, cancelling and expiry, against wha
 	@exec $(BIN)/holdfast demo
 
 .PHONY: test
-test: lint types ## Lint, types, and every test that is not slow (under 10 minutes).
+test: lint types ## Lint, types, and every test that is not slow (half an hour).
 	$(PYTEST) -m "not slow"
 
 .PHONY: test-slow
-test-slow: $(READY) ## Kills, long races and fuzzing.
+test-slow: $(READY) ## Kills, long races and fuzzing (a quarter of an hour).
 	$(PYTEST) -m slow
 
 .PHONY: bench
