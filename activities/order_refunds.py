@@ -39,6 +39,6 @@ class OrderRefundActivities:
         if gateway is None:
             raise GatewayUnavailable(f"This installation has no gateway {owed.gateway!r} (any more).")
         money = MoneyBack(owed.payment_id, owed.amount, order_refund_key(order.tenant, owed.id), owed.before)
-        made = await give_back(gateway, order.tenant, money)
+        made = await give_back(gateway, order.tenant, money, activity.info().attempt)
         await order_refund_made(self._db, order.tenant, owed.id, made)
         return OrderRefundMade(made, owed.amount, owed.left)

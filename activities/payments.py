@@ -57,7 +57,9 @@ class PaymentActivities:
             return Refunded("", 0)
         key = refund_key(request.tenant, request.gateway, request.payment_id)
         gateway = self._gateway(request.gateway)
-        refund_id = await give_back(gateway, request.tenant, MoneyBack(request.payment_id, owed.amount, key))
+        refund_id = await give_back(
+            gateway, request.tenant, MoneyBack(request.payment_id, owed.amount, key), activity.info().attempt
+        )
         await refund_made(self._db, request.tenant, owed, refund_id)
         return Refunded(refund_id, owed.amount)
 

@@ -15,6 +15,8 @@ from domain.errors import GatewayRefused, GatewayUnavailable
 from domain.gateway import GatewayPayment, RefundStatus
 from domain.ids import PaymentId, TenantId
 
+MOST_KEYS = 20
+"""For one refund. By then it has been tried for half a day, and somebody must see to it."""
 REFUNDED_BY_HAND = "refunded-at-the-gateway"
 """Stands for the gateway's id of a refund that was found there, and not made by the call that was answered."""
 
@@ -35,24 +37,26 @@ class MoneyBack:
         return self.before + self.amount
 
 
-async def give_back(gateway: Gateway, tenant: TenantId, money: MoneyBack) -> str:
-    """The gateway's id of the refund, however often it is asked.
+async def give_back(gateway: Gateway, tenant: TenantId, money: MoneyBack, tries: int = 1) -> str:
+    """The gateway's id of the refund, however often it is asked. `tries`: which attempt of the caller this is.
 
     Raises GatewayUnavailable when it could not be made now, also when the gateway refuses: somebody may put that right
-    there, so it is asked again.
+    there, so it is asked again. A gateway repeats for ever what it once said to a key. So where it says that a refund
+    failed, the same is asked for by another key, in the same order each time: the next attempt may use one more.
     """
     missing = _missing(await gateway.fetch(tenant, money.payment_id), money)
     if not missing:
         return REFUNDED_BY_HAND
-    try:
-        result = await gateway.refund(tenant, money.payment_id, missing, _key(money, missing))
-    except GatewayRefused as error:
-        if not _missing(await gateway.fetch(tenant, money.payment_id), money):
-            return REFUNDED_BY_HAND
-        raise GatewayUnavailable(f"The gateway refuses the refund: {error.detail}") from error
-    if result.status is RefundStatus.FAILED:
-        raise GatewayUnavailable("The gateway says that the refund failed; it is asked again.")
-    return result.refund_id
+    for number in range(min(tries, MOST_KEYS)):
+        try:
+            result = await gateway.refund(tenant, money.payment_id, missing, _key(money, missing, number))
+        except GatewayRefused as error:
+            if not _missing(await gateway.fetch(tenant, money.payment_id), money):
+                return REFUNDED_BY_HAND
+            raise GatewayUnavailable(f"The gateway refuses the refund: {error.detail}") from error
+        if result.status is not RefundStatus.FAILED:
+            return result.refund_id
+    raise GatewayUnavailable("The gateway says that the refund failed; it is asked again.")
 
 
 def _missing(payment: GatewayPayment | None, money: MoneyBack) -> int:
@@ -64,6 +68,7 @@ def _missing(payment: GatewayPayment | None, money: MoneyBack) -> int:
     return max(0, min(money.amount, money.target - shown))
 
 
-def _key(money: MoneyBack, missing: int) -> str:
+def _key(money: MoneyBack, missing: int, number: int) -> str:
     """What is left of a refund is another request: gateways refuse a key that comes with another amount."""
-    return money.key if missing == money.amount else f"{money.key}/{missing}"
+    key = money.key if missing == money.amount else f"{money.key}/{missing}"
+    return f"{key}/again-{number}" if number else key

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from activities.gateways.interface import Gateway
-from activities.refunding import REFUNDED_BY_HAND, MoneyBack, give_back
+from activities.refunding import MOST_KEYS, REFUNDED_BY_HAND, MoneyBack, give_back
 from domain.errors import GatewayRefused, GatewayUnavailable
 from domain.gateway import GatewayPayment, PaymentStatus, RefundResult, RefundStatus
 from domain.ids import GatewayName, PaymentId, TenantId
@@ -48,7 +48,8 @@ class Desk:
         if amount > CAPTURED - sum(self.ledger):
             raise GatewayRefused("that is more than is left")
         if self.fails:
-            return RefundResult("ref_failed", RefundStatus.FAILED, amount)
+            self.keys[idempotency_key] = (amount, RefundResult("ref_failed", RefundStatus.FAILED, amount))
+            return self.keys[idempotency_key][1]
         self.ledger.append(amount)
         made = RefundResult(f"ref_{len(self.ledger)}", RefundStatus.SUCCEEDED, amount)
         self.keys[idempotency_key] = (amount, made)
@@ -62,8 +63,8 @@ def money(amount: int = CAPTURED, before: int = 0, key: str = "key") -> MoneyBac
     return MoneyBack(PAYMENT, amount, key, before)
 
 
-async def ask(desk: Desk, wanted: MoneyBack) -> str:
-    return await give_back(cast("Gateway", desk), DEMO, wanted)
+async def ask(desk: Desk, wanted: MoneyBack, tries: int = 1) -> str:
+    return await give_back(cast("Gateway", desk), DEMO, wanted, tries)
 
 
 async def asked_until_made(desk: Desk, wanted: MoneyBack, tries: int = 5) -> str:
@@ -129,6 +130,36 @@ async def test_what_is_not_made_is_asked_for_again(desk: Desk) -> None:
     with pytest.raises(GatewayUnavailable):
         await ask(desk, money())
     assert desk.ledger == []
+
+
+async def test_a_refund_that_failed_is_made_by_another_key_for_the_first_one_fails_for_ever() -> None:
+    desk = Desk(fails=True)
+    with pytest.raises(GatewayUnavailable, match="failed"):
+        await ask(desk, money())
+    desk.fails = False
+    with pytest.raises(GatewayUnavailable, match="failed"):
+        await ask(desk, money())
+    assert await ask(desk, money(), tries=2) == "ref_1"
+    assert desk.ledger == [CAPTURED]
+    assert list(desk.keys) == ["key", "key/again-1"]
+
+
+async def test_a_key_whose_refund_nobody_answered_for_is_asked_again_before_another_one_is_used() -> None:
+    desk = Desk(fails=True, shows=0)
+    with pytest.raises(GatewayUnavailable):
+        await ask(desk, money())
+    desk.fails, desk.lost_answers = False, 1
+    with pytest.raises(GatewayUnavailable, match="nobody"):
+        await ask(desk, money(), tries=2)
+    assert await ask(desk, money(), tries=3) == "ref_1"
+    assert desk.ledger == [CAPTURED]
+
+
+async def test_a_gateway_that_always_fails_is_not_asked_by_more_and_more_keys() -> None:
+    desk = Desk(fails=True)
+    with pytest.raises(GatewayUnavailable):
+        await ask(desk, money(), tries=10_000)
+    assert len(desk.keys) == MOST_KEYS
 
 
 async def test_a_gateway_that_refuses_is_asked_again_and_the_reason_is_told() -> None:
