@@ -309,9 +309,10 @@ class Settings(BaseSettings):
 
     @property
     def gateways(self) -> GatewayOptions:
-        """What the gateways' adapters are told."""
+        """What the gateways' adapters are told. In production there is a sandbox only where somebody says where."""
+        sandbox = self.env == "development" or "sandbox_gateway_url" in self.model_fields_set
         return GatewayOptions(
-            self.sandbox_gateway_url,
+            self.sandbox_gateway_url if sandbox else None,
             self.sandbox_gateway_secret.get_secret_value(),
             self.stripe_api_base,
             development=self.env == "development",

@@ -19,8 +19,9 @@ from db.payments import note_payment
 from db.reconciliation import Found, OurSide, Written, our_side, repair_begun, to_ask, write_findings
 from domain.disagreements import Kind
 from domain.errors import GatewayRefused, GatewayUnavailable, HoldfastError, Invalid
-from domain.gateway import GatewayPayment
+from domain.gateway import GatewayPayment, PaymentStatus
 from domain.ids import CheckoutId, GatewayName, PaymentId, TenantId
+from domain.messages import Ruling
 from domain.reconciliation import AGREED, GRACE, Counts, Ours, detail, is_behind, judge, needs_people
 
 PAGE = 100
@@ -135,8 +136,14 @@ class Comparison:
         return self._book.remedies is None
 
     async def _note(self, theirs: GatewayPayment | None, ours: Ours) -> bool:
-        """Whether the gateway had news of the payment's stand."""
+        """Whether the gateway had news of the payment's stand.
+
+        Not a capture that nobody has decided on: it would no longer be in flight, and the hold's end would not ask
+        about it. It is noted with its evidence, when it is mended.
+        """
         book = self._book
+        if theirs is not None and theirs.status is PaymentStatus.CAPTURED and ours.outcome is Ruling.NONE:
+            return False
         if theirs is None or theirs.tenant not in (None, book.tenant) or not is_behind(theirs, ours):
             return False
         if not self._is_dry:

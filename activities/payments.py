@@ -13,7 +13,7 @@ from activities.gateways.interface import Gateway
 from activities.refunding import MoneyBack, give_back
 from db.database import Database
 from db.refunds import refund_made, refund_owed
-from domain.errors import NotFound
+from domain.errors import GatewayUnavailable, NotFound
 from domain.gateway import PaymentStatus
 from domain.ids import GatewayName
 from domain.naming import refund_key
@@ -56,7 +56,9 @@ class PaymentActivities:
         if owed is None:
             return Refunded("", 0)
         key = refund_key(request.tenant, request.gateway, request.payment_id)
-        gateway = self._gateway(request.gateway)
+        gateway = self._gateways.get(request.gateway)
+        if gateway is None:
+            raise GatewayUnavailable(f"This installation has no gateway {request.gateway!r} (any more).")
         refund_id = await give_back(
             gateway, request.tenant, MoneyBack(request.payment_id, owed.amount, key), activity.info().attempt
         )

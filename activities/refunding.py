@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from activities.gateways.interface import Gateway
 from domain.errors import GatewayRefused, GatewayUnavailable
-from domain.gateway import GatewayPayment, RefundStatus
+from domain.gateway import RefundStatus
 from domain.ids import PaymentId, TenantId
 
 MOST_KEYS = 20
@@ -44,14 +44,14 @@ async def give_back(gateway: Gateway, tenant: TenantId, money: MoneyBack, tries:
     there, so it is asked again. A gateway repeats for ever what it once said to a key. So where it says that a refund
     failed, the same is asked for by another key, in the same order each time: the next attempt may use one more.
     """
-    missing = _missing(await gateway.fetch(tenant, money.payment_id), money)
+    missing = await _missing(gateway, tenant, money)
     if not missing:
         return REFUNDED_BY_HAND
     for number in range(min(tries, MOST_KEYS)):
         try:
             result = await gateway.refund(tenant, money.payment_id, missing, _key(money, missing, number))
         except GatewayRefused as error:
-            if not _missing(await gateway.fetch(tenant, money.payment_id), money):
+            if not await _missing(gateway, tenant, money):
                 return REFUNDED_BY_HAND
             raise GatewayUnavailable(f"The gateway refuses the refund: {error.detail}") from error
         if result.status is not RefundStatus.FAILED:
@@ -59,11 +59,16 @@ async def give_back(gateway: Gateway, tenant: TenantId, money: MoneyBack, tries:
     raise GatewayUnavailable("The gateway says that the refund failed; it is asked again.")
 
 
-def _missing(payment: GatewayPayment | None, money: MoneyBack) -> int:
+async def _missing(gateway: Gateway, tenant: TenantId, money: MoneyBack) -> int:
     """How much has not gone back yet: less than `amount` where a part of it was given back at the gateway's desk.
 
-    Never more: a gateway may show earlier refunds late.
+    Never more: a gateway may show earlier refunds late. Raises GatewayUnavailable also when the gateway refuses to
+    tell, such as for credentials that were taken away: what is owed is owed until they are back.
     """
+    try:
+        payment = await gateway.fetch(tenant, money.payment_id)
+    except GatewayRefused as error:
+        raise GatewayUnavailable(f"The gateway does not say how the payment stands: {error.detail}") from error
     shown = payment.refunded_amount if payment else 0
     return max(0, min(money.amount, money.target - shown))
 

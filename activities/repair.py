@@ -3,7 +3,9 @@ payments whose checkout does not appear."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import astuple
+from typing import TypeVar
 
 from structlog import stdlib
 from temporalio import activity
@@ -28,6 +30,8 @@ from domain.messages import Capture, CheckoutRef, Repaired, Settled, SettleReque
 from domain.payment_decision import RefundReason
 from domain.payment_messages import LatePayment
 
+T = TypeVar("T")
+R = TypeVar("R")
 HOLD_GRACE_SECONDS = 60
 EVENT_GRACE_SECONDS = 120
 FULFILMENT_GRACE_SECONDS = 120
@@ -51,12 +55,15 @@ class Repair:
     @activity.defn(name=names.REPAIR)
     @translated
     async def repair(self) -> Repaired:
-        """Mend what is older than its grace; counts of what there was to do."""
-        total = Repaired()
-        for tenant in await every_tenant(self._admin_url):
-            one = await self.repair_tenant(tenant)
-            total = Repaired(*(sum(pair) for pair in zip(astuple(total), astuple(one), strict=True)))
-        return total
+        """Mend what is older than its grace; counts of what there was to do.
+
+        What fails keeps nothing else from being mended, and is raised at the end. Stock and money of all tenants come
+        before what follows their sales.
+        """
+        tenants = await every_tenant(self._admin_url)
+        shares = [(share, tenant) for share in (self.repair_tenant, self.repair_fulfilment) for tenant in tenants]
+        done = await each(shares, lambda one: one[0](one[1]))
+        return Repaired(*(sum(column) for column in zip(astuple(Repaired()), *map(astuple, done), strict=True)))
 
     async def repair_tenant(
         self,
@@ -66,30 +73,33 @@ class Repair:
         event_grace: float = EVENT_GRACE_SECONDS,
         alert_after: float = ALERT_AFTER_SECONDS,
         keep_unmatched: float = KEEP_UNMATCHED_SECONDS,
-        fulfilment_grace: float = FULFILMENT_GRACE_SECONDS,
     ) -> Repaired:
-        """One tenant's share. Times in seconds."""
-        return Repaired(
-            holds_settled=await self._settle_holds(tenant, hold_grace),
-            events_delivered=await self._deliver_events(tenant, event_grace),
-            refunds_started=await self._start_refunds(tenant, event_grace)
-            + await self._start_order_refunds(tenant, event_grace),
-            events_unmatched=await self._alert(tenant, alert_after),
-            unmatched_refunded=await self._give_up(tenant, keep_unmatched),
-            numbers_given=await self._number(tenant),
-            fulfilments_started=await self._fulfilling.mend(self._db, tenant, fulfilment_grace),
-        )
+        """One tenant's stock, money and numbers. Times in seconds."""
+        shares: dict[str, Awaitable[int]] = {
+            "holds_settled": self._settle_holds(tenant, hold_grace),
+            "events_delivered": self._deliver_events(tenant, event_grace),
+            "refunds_started": self._start_refunds(tenant, event_grace),
+            "events_unmatched": self._alert(tenant, alert_after),
+            "unmatched_refunded": self._give_up(tenant, keep_unmatched),
+            "numbers_given": self._number(tenant),
+        }
+        counts = await each(shares.values(), lambda share: share)
+        return Repaired(**dict(zip(shares, counts, strict=True)))
+
+    async def repair_fulfilment(self, tenant: TenantId, *, grace: float = FULFILMENT_GRACE_SECONDS) -> Repaired:
+        """What follows one tenant's sales, and has not come to its end. Seconds."""
+        return Repaired(fulfilments_started=await self._fulfilling.mend(self._db, tenant, grace))
 
     async def _settle_holds(self, tenant: TenantId, grace: float) -> int:
-        settled: list[Settled] = [
-            await settle(self._db, SettleRequest(CheckoutRef(tenant, checkout), Wanted.EXPIRE))
-            for checkout in await overdue_anywhere(self._db, tenant, grace)
-        ]
+        settled: list[Settled] = await each(
+            await overdue_anywhere(self._db, tenant, grace),
+            lambda checkout: settle(self._db, SettleRequest(CheckoutRef(tenant, checkout), Wanted.EXPIRE)),
+        )
         return sum(one.status is not CheckoutStatus.HELD for one in settled)
 
     async def _deliver_events(self, tenant: TenantId, grace: float) -> int:
         events = await unsettled_events(self._db, tenant, older_than_seconds=grace)
-        handed = [await self._delivery.deliver(tenant, event, again=True) for event in events]
+        handed = await each(events, lambda event: self._delivery.deliver(tenant, event, again=True))
         return sum(one is not Handed.UNMATCHED for one in handed)
 
     async def _alert(self, tenant: TenantId, after: float) -> int:
@@ -136,17 +146,14 @@ class Repair:
 
     async def _start_refunds(self, tenant: TenantId, grace: float) -> int:
         owed = await refunds_owed(self._db, tenant, older_than_seconds=grace)
-        for one in owed:
-            await self._delivery.start_late_payment(
-                LatePayment(tenant, one.gateway, one.payment_id, one.decided_at, one.checkout_id, _capture_of(one))
-            )
-        return len(owed)
-
-    async def _start_order_refunds(self, tenant: TenantId, grace: float) -> int:
         orders = await order_refunds_owed(self._db, tenant, older_than_seconds=grace)
-        for order in orders:
-            await self._delivery.start_order_refunds(tenant, order)
-        return len(orders)
+        await each(owed, lambda one: self._delivery.start_late_payment(_late(tenant, one)))
+        await each(orders, lambda order: self._delivery.start_order_refunds(tenant, order))
+        return len(owed) + len(orders)
+
+
+def _late(tenant: TenantId, owed: Owed) -> LatePayment:
+    return LatePayment(tenant, owed.gateway, owed.payment_id, owed.decided_at, owed.checkout_id, _capture_of(owed))
 
 
 def _capture_of(owed: Owed) -> Capture | None:
@@ -155,3 +162,17 @@ def _capture_of(owed: Owed) -> Capture | None:
     return Capture(
         owed.gateway, owed.payment_id, owed.checkout_id, owed.amount, owed.currency, received_at=owed.decided_at
     )
+
+
+async def each(items: Iterable[T], work: Callable[[T], Awaitable[R]]) -> list[R]:
+    """Work on each, one after the other, also after one has failed; then raises the first failure."""
+    done, failed = [], []
+    for item in items:
+        try:
+            done.append(await work(item))
+        except Exception as error:  # noqa: BLE001  # raised below; what one of them has must not keep the others waiting
+            failed.append(error)
+    if failed:
+        _log.warning("repair_failed", failures=len(failed), first=type(failed[0]).__name__)
+        raise failed[0]
+    return done

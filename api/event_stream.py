@@ -109,6 +109,8 @@ class Watch:
         token_until = began + self._caller.expires_at - time.time()
         yield format_sse_event(retry=RETRY_MS)
         for event in progress.events:
+            if self._closes_at == float("inf"):  # The row was read as live, and ended before its events were.
+                self._note(event)
             yield frame(event)
         sign_at = time.monotonic() + self._times.keep_alive
         while True:

@@ -37,7 +37,7 @@ _PAYMENTS = """
     WHERE o.tenant_id = %(tenant)s AND o.checkout_id = %(checkout)s
     UNION ALL
     (SELECT p.gateway, p.payment_id, p.amount, p.currency, NULL, NULL, NULL, false, NULL, NULL, NULL, p.status,
-            p.closed_at IS NULL AND p.status IN ('created', 'processing', 'failed')
+            p.closed_at IS NULL AND p.status IN ('created', 'processing', 'failed', 'captured')
      FROM payments p
      WHERE p.tenant_id = %(tenant)s AND p.checkout_id = %(checkout)s AND NOT EXISTS (
          SELECT FROM payment_outcomes o

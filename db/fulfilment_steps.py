@@ -98,6 +98,9 @@ _CLOSE = """
         LEFT JOIN fulfilment_steps s ON s.tenant_id = %(tenant)s AND s.order_id = %(order)s AND s.step = wanted.step
             AND s.replay = 0
         WHERE s.status IS NULL OR s.status = 'pending')
+      AND NOT EXISTS (
+        SELECT FROM fulfilment_steps s WHERE s.tenant_id = %(tenant)s AND s.order_id = %(order)s AND s.replay = 0
+            AND s.status = 'pending')
 """
 
 

@@ -63,7 +63,7 @@ LOOK = f"""
                                                    'status', p.status) ORDER BY p.known_at)
                FROM payments p
                WHERE p.tenant_id = %(tenant)s AND p.checkout_id = %(checkout)s AND p.closed_at IS NULL
-                 AND p.status IN ('created', 'processing', 'failed') AND NOT EXISTS (
+                 AND p.status IN ('created', 'processing', 'failed', 'captured') AND NOT EXISTS (
                      SELECT FROM payment_outcomes o WHERE o.tenant_id = p.tenant_id AND o.gateway = p.gateway
                        AND o.payment_id = p.payment_id)) AS payments
     FROM mine

@@ -265,8 +265,13 @@ def _is_a_time_zone(name: str) -> bool:
         return False
 
 
+FIRST_YEAR, LAST_YEAR = 1970, 9000
+"""Of days that are meant, and that begin somewhere in every time zone."""
+
+
 def _is_a_day(text: str) -> bool:
     try:
-        return date.fromisoformat(text).isoformat() == text
+        day = date.fromisoformat(text)
     except ValueError:
         return False
+    return day.isoformat() == text and FIRST_YEAR <= day.year <= LAST_YEAR

@@ -57,7 +57,7 @@ class LatePaymentWorkflow:
             status, capture = await self._ask_gateway(payment)
             on_its_way = status == PaymentStatus.PROCESSING and workflow.patched(WAITS)
             if capture is not None or not on_its_way or workflow.now() >= until:
-                return capture
+                return capture or self._capture  # A webhook may have told of it while the gateway was being asked.
             workflow.set_current_details(f"**Waiting**: the gateway says that the payment is {status}.")
             if await self._told_within(pause):
                 return self._capture

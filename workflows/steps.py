@@ -26,7 +26,7 @@ from domain.messages import (
     Started,
     Wanted,
 )
-from domain.naming import PAYMENT_STARTED
+from domain.naming import PAYMENT_STARTED, fulfilment_queue
 from domain.payment_messages import LatePayment, Refunded, RefundRequest, Verified, VerifyPayment
 from workflows import policies
 from workflows.details import units
@@ -78,8 +78,9 @@ async def start_fulfilment(order: OrderRef) -> None:
 async def tell_refund(payment: TellRefund) -> None:
     """Write to the buyer that the money goes back; given up after days, for the money is on its way all the same."""
     summary = f"Tell the buyer of the refund of {payment.payment_id}"
+    queue = fulfilment_queue(workflow.info().task_queue)  # A mail server that is slow keeps no payment waiting.
     with suppress(ActivityError):
-        await _regular_step(names.TELL_REFUND, payment, StepResult, summary, policies.TELL_REFUND)
+        await _regular_step(names.TELL_REFUND, payment, StepResult, summary, policies.TELL_REFUND, queue)
 
 
 async def verify(ask: VerifyPayment, patience: policies.Patience) -> Verified:
@@ -125,10 +126,19 @@ async def _database_step(name: str, argument: Any, result_type: type[T], summary
     return await _regular_step(name, argument, result_type, f"{summary} (the local attempt failed)", policies.FALLBACK)
 
 
-async def _regular_step(name: str, argument: Any, result_type: type[T], summary: str, patience: policies.Patience) -> T:
+async def _regular_step(
+    name: str,
+    argument: Any,
+    result_type: type[T],
+    summary: str,
+    patience: policies.Patience,
+    task_queue: str | None = None,
+) -> T:
+    """`task_queue`: None for the run's own."""
     answer: T = await workflow.execute_activity(
         name,
         argument,
+        task_queue=task_queue,
         result_type=result_type,
         start_to_close_timeout=patience.attempt,
         schedule_to_close_timeout=patience.altogether,

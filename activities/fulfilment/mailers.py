@@ -14,7 +14,10 @@ from typing import Literal, Protocol
 import aiosmtplib
 
 from activities.fulfilment.outcomes import Never, NotYet
+from activities.fulfilment.places import place
 
+PATIENCE = 5.0
+"""For a connection of our own that is free."""
 SECONDS = 20.0
 """Of one command of the protocol; the attempt as a whole is bounded by the activity."""
 
@@ -54,7 +57,7 @@ class SmtpMailer:
     async def send(self, message: EmailMessage) -> None:
         """See Mailer. With `starttls`, a server that does not offer it gets nothing."""
         server = self._server
-        async with self._places:
+        async with place(self._places, PATIENCE):
             try:
                 await aiosmtplib.send(
                     message,

@@ -15,9 +15,14 @@ from typing import Protocol
 
 from activities.fulfilment.document import PdfDocument
 from activities.fulfilment.outcomes import NotYet
+from activities.fulfilment.places import place
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "activities.fulfilment.pdf_process")
+PATIENCE = 20.0
+"""Seconds for a process that is free."""
+MOST_SECONDS = 90.0
+"""For one document by the clock: its attempt has two minutes, the waiting included."""
 MOST_DOCUMENTS = 200
 """Of one process; then a new one takes its place, whatever it may have gathered."""
 
@@ -34,21 +39,22 @@ class ProcessRenderer:
     """Some processes, started when they are needed and kept for the next document. To be closed."""
 
     def __init__(self, *, processes: int = 1, seconds: float = 30.0, command: tuple[str, ...] = COMMAND) -> None:
-        """`seconds`: for one document, waiting and working alike; then its process is killed."""
+        """`seconds`: of the processor, for one document; then its process is killed. Also after three times as long by
+        the clock: the worker gives way to others, and a busy machine is no reason to begin anew."""
         self._places = asyncio.Semaphore(processes)
-        self._seconds, self._command = seconds, command
+        self._seconds, self._wall, self._command = seconds, min(3 * seconds, MOST_SECONDS), command
         self._idle: list[tuple[Process, int]] = []
 
     async def render(self, document: PdfDocument) -> tuple[bytes, int]:
         """See Renderer."""
         request = json.dumps(document.as_json()).encode()
-        async with self._places:
+        async with place(self._places, PATIENCE):
             process, done = self._idle.pop() if self._idle else (await self._start(), 0)
             try:
-                async with asyncio.timeout(self._seconds):
+                async with asyncio.timeout(self._wall):
                     content, pages = await _ask(process, request)
             except TimeoutError:
-                raise NotYet(f"the renderer took longer than {self._seconds:g} s, and was ended") from None
+                raise NotYet(f"the renderer took longer than {self._wall:g} s, and was ended") from None
             except (OSError, asyncio.IncompleteReadError):
                 raise NotYet("the renderer's process ended") from None
             else:
@@ -71,7 +77,7 @@ class ProcessRenderer:
     async def _start(self) -> Process:
         # Nothing of our environment: there are secrets in it.
         environment = {"PATH": os.defpath, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}
-        limit = str(math.ceil(self._seconds) + 5)
+        limit = str(math.ceil(self._seconds) + 1)
         return await asyncio.create_subprocess_exec(*self._command, limit, stdin=PIPE, stdout=PIPE, env=environment)
 
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import re
-import socket
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+from activities.gateways.names import Address, look_up
 from domain.errors import GatewayUnavailable
 
 LOOPBACK = "127.0.0.1"
 _URL = re.compile(r"https?://[!-~]{1,480}")
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,250}[a-z0-9])?")
-_LOOK_UP_SECONDS = 3.0
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _IN_USE = ipaddress.IPv6Network("2000::/3")
 """All of IPv6 that is given out for the internet (RFC 4291); Python takes deprecated forms outside of it for global."""
 _EXAMPLES = ipaddress.IPv6Network("3fff::/20")
 """For documents (RFC 9637), which this Python does not know yet."""
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +99,9 @@ def _literal(host: str) -> Address | None:
 
 async def _looked_up(host: str, port: int) -> list[Address]:
     try:
-        async with asyncio.timeout(_LOOK_UP_SECONDS):
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return list(await look_up(host, port))
     except (OSError, UnicodeError):  # TimeoutError is an OSError.
         raise GatewayUnavailable("the gateway's host name is not known") from None
-    return [ipaddress.ip_address(str(one[4][0]).partition("%")[0]) for one in found]
 
 
 def _chosen(addresses: list[Address]) -> Address:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 class GatewayOptions:
     """Made from the settings by those who wire."""
 
-    sandbox_url: str
+    sandbox_url: str | None
+    """None: there is no sandbox here."""
     sandbox_secrets: str = field(repr=False)
     """One Standard Webhooks secret, or several with spaces between them while one is being replaced."""
     stripe_api_base: str | None = None

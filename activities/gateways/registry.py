@@ -30,7 +30,8 @@ def gateways_from(
     `own`: the tenants' secrets; None: no tenant has one. `client` stays the caller's to close. Raises ValueError for a
     malformed secret.
     """
-    return {module.NAME: module.gateway(options, client, own) for module in GATEWAYS}
+    made = {module.NAME: module.gateway(options, client, own) for module in GATEWAYS}
+    return {name: gateway for name, gateway in made.items() if gateway is not None}
 
 
 def tenant_secrets(options: GatewayOptions) -> Mapping[str, Reader]:

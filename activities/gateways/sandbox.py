@@ -30,8 +30,10 @@ class SandboxGateway(StandardGateway):
         super().__init__(SANDBOX, SharedAccount(SANDBOX, url, secrets, own), client)
 
 
-def gateway(options: GatewayOptions, client: httpx.AsyncClient, own: Secrets | None) -> SandboxGateway:
-    """The installation's. Raises ValueError for a malformed secret."""
+def gateway(options: GatewayOptions, client: httpx.AsyncClient, own: Secrets | None) -> SandboxGateway | None:
+    """The installation's; None where it has none. Raises ValueError for a malformed secret."""
+    if options.sandbox_url is None:
+        return None
     return SandboxGateway(options.sandbox_url, options.sandbox_secrets.split(), client, own)
 
 

@@ -66,6 +66,8 @@ class StandardGateway:
         access = await self._access_for_what_is_owed(tenant)
         if not _is_id(payment_id):
             return None
+        if not await self._is_of(tenant, access, payment_id):
+            return None
         heard = await self._call(access, "POST", f"/payments/{quote(payment_id, safe='')}/expire", json={})
         try:
             return self._payment(_answer(heard), payment_id)
@@ -95,7 +97,7 @@ class StandardGateway:
     async def refund(self, tenant: TenantId, payment_id: PaymentId, amount: int, idempotency_key: str) -> RefundResult:
         """See Gateway. A payment that it does not know, or more than is left of it, is GatewayRefused."""
         access = await self._access_for_what_is_owed(tenant)
-        if not _is_id(payment_id):
+        if not _is_id(payment_id) or not await self._is_of(tenant, access, payment_id):
             raise GatewayRefused("the gateway does not know this payment")
         heard = await self._call(
             access,
@@ -118,6 +120,14 @@ class StandardGateway:
         verifier = await self._account.verifier(tenant)
         message_id = verifier.verify(headers, body, now)
         return standard_reading.event(self._name, tenant, message_id, body, shared=self._account.shared)
+
+    async def _is_of(self, tenant: TenantId, access: Access, payment_id: PaymentId) -> bool:
+        """Whether the tenant may move this money. In a shared account a shop that signs its own webhooks can name
+        another shop's payment; in its own account all is its own, whatever the payment says."""
+        if not self._account.shared:
+            return True
+        found = await self._fetch(access, payment_id)
+        return found is not None and found.tenant == tenant
 
     async def _fetch(self, access: Access, payment_id: PaymentId) -> GatewayPayment | None:
         if not _is_id(payment_id):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
 import re
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import urlsplit
 
-from activities.gateways.addresses import Address, Pinned, checked_base_url, is_public
+from activities.gateways.addresses import Pinned, checked_base_url, is_public
+from activities.gateways.names import Address, look_up
 
 MOST_CHARACTERS = 500
-_LOOK_UP_SECONDS = 3.0
 _QUERY = re.compile(r"[!-~]*")
 Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 
@@ -35,14 +32,6 @@ def checked_hook_url(text: str, *, development: bool) -> str:
     if len(text) > MOST_CHARACTERS or not _QUERY.fullmatch(query) or "#" in query or (mark and not query):
         raise ValueError(f"the address must have at most {MOST_CHARACTERS} visible ASCII characters, and no #")
     return text
-
-
-async def look_up(host: str, port: int) -> Sequence[Address]:
-    """What the name means now. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(_LOOK_UP_SECONDS):
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [ipaddress.ip_address(str(one[4][0]).partition("%")[0]) for one in found]
 
 
 class Targets:

@@ -102,6 +102,22 @@ async def test_an_order_whose_fulfilment_never_began_is_found_before_those_that_
     assert await orders_without_fulfilment(db, tenant, 0) == [newer]
 
 
+async def test_an_order_whose_second_mail_is_still_tried_is_not_fulfilled(
+    db: Database, rows: Rows, tenant: TenantId, order: OrderId
+) -> None:
+    await keep_tickets(db, tenant, order, PDF, 1)
+    await count_order(db, tenant, order)
+    for step in ALWAYS:
+        await begin_step(db, asked(tenant, order, step))
+        await end_step(db, asked(tenant, order, step), StepStatus.DONE)
+    await begin_step(db, asked(tenant, order, Step.TICKETS))
+    await close_fulfilment(db, tenant, order)
+    assert await rows.value("SELECT fulfilled_at FROM orders") is None
+    await end_step(db, asked(tenant, order, Step.TICKETS), StepStatus.DONE)
+    await close_fulfilment(db, tenant, order)
+    assert await rows.value("SELECT fulfilled_at FROM orders") is not None
+
+
 async def test_an_order_is_fulfilled_when_each_step_has_ended_and_until_then_it_is_found(
     db: Database, rows: Rows, tenant: TenantId, order: OrderId
 ) -> None:

@@ -228,6 +228,18 @@ async def test_a_payment_that_was_made_cannot_be_ended_and_is_the_order_though_i
     await buyer.until(held["id"], "confirmed")
 
 
+async def test_lines_do_not_change_between_a_capture_and_its_order(system: System) -> None:
+    buyer, held, product = await a_hold(system)
+    started = await buyer.pay(held["id"])
+    await system.worker.stop()
+    await system.gateway.pay(started["payment_id"])
+    await buyer.when(held["id"], lambda view: view["payments"][0]["status"] == "captured", "known as captured")
+    refused = await buyer.post(f"/v1/checkouts/{held['id']}/lines", {"lines": [{"product_id": product}]}, None)
+    assert (refused.status_code, code(refused)) == (409, "payment_in_flight")
+    await system.worker.start()
+    await buyer.until(held["id"], "confirmed")
+
+
 async def test_nobody_ends_anothers_payment(system: System) -> None:
     buyer, held, _ = await a_hold(system)
     other, others, _ = await a_hold(system)

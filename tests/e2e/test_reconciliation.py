@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -63,6 +64,20 @@ async def test_a_payment_whose_webhook_never_came_makes_its_order(system: System
     again = await desk.run()
     assert (again.counts.repaired, again.counts.flagged, kinds(again)) == (0, 0, {})
     assert await desk.open() == {}
+
+
+async def test_a_capture_that_is_too_young_to_be_mended_is_still_asked_about_at_the_holds_end(
+    system: System, desk: Reconciling
+) -> None:
+    buyer, product = system.buyer(QUICK), await system.product(tenant=QUICK)
+    checkout = await buyer.hold((product, 1))
+    started = await buyer.pay(checkout["id"])
+    await system.gateway.pay(started["payment_id"], drop=True)
+    async with reconciling(system, grace=timedelta(hours=1)) as careful:
+        done = await careful.run(QUICK)
+    assert (done.counts.too_young, done.counts.repaired, done.counts.noted) == (1, 0, 0)
+    await buyer.until(checkout["id"], "confirmed")
+    assert (await desk.run(QUICK)).counts.repaired == 0
 
 
 async def test_a_late_payment_whose_webhook_never_came_is_refunded(system: System, desk: Reconciling) -> None:

@@ -115,6 +115,16 @@ async def test_one_key_for_two_refunds_is_refused(sandbox: RunningGateway, adapt
         await adapter.refund(DEMO, payment_id, 1000, "key-1")
 
 
+async def test_one_shop_neither_refunds_nor_ends_what_is_anothers(sandbox: RunningGateway, adapter: Gateway) -> None:
+    paid, other = await captured(sandbox), TenantId("other")
+    with pytest.raises(GatewayRefused):
+        await adapter.refund(other, paid, 5500, "key-1")
+    assert (await fetched(adapter, paid)).refunded_amount == 0
+    live = PaymentId((await sandbox.create("demo", CHECKOUT, 5500))["id"])
+    assert await adapter.expire(other, live) is None
+    assert (await fetched(adapter, live)).status is PaymentStatus.CREATED
+
+
 async def test_a_payment_that_is_not_captured_cannot_be_refunded(sandbox: RunningGateway, adapter: Gateway) -> None:
     payment_id = PaymentId((await sandbox.create("demo", CHECKOUT, 5500))["id"])
     with pytest.raises(GatewayRefused):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -72,3 +73,14 @@ async def test_a_client_that_takes_nothing_is_let_go_and_its_place_is_free(monke
 )
 def test_what_may_yet_come(status: CheckoutStatus, ended: float, *, tickets: bool, left: float) -> None:
     assert left_to_come(progress(status, ended, tickets=tickets), StreamTimes(linger=60)) == left
+
+
+async def test_a_hold_that_ends_between_its_row_and_its_events_ends_the_stream() -> None:
+    streams = Streams(NO_DATABASE, most=1, most_of_one=1)
+    watch = Watch(Caller(REF.tenant, "1", frozenset(), 2**33), Revocations(NO_DATABASE), StreamTimes(linger=0.05))
+    end = CheckoutEvent(REF.checkout_id, 2, CheckoutEventKind.EXPIRED, {}, NOW, 10)
+    seen = replace(progress(), events=[*progress().events, end])
+    with streams.listening("who", REF.tenant, REF.checkout_id, 2) as listener:
+        async with asyncio.timeout(5):
+            frames = [frame async for frame in watch.frames(seen, listener)]
+    assert b"event: end" in frames[-1]

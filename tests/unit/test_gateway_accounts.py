@@ -325,3 +325,16 @@ def test_in_production_nothing_may_stand_in_for_stripe() -> None:
     assert NEW not in repr(options)
     with pytest.raises(ValueError, match="HOLDFAST_STRIPE_API_BASE"):
         Settings.model_validate({**safe, "stripe_api_base": "http://127.0.0.1:1"})
+
+
+def test_production_has_no_sandbox_until_somebody_says_where() -> None:
+    secret, ring = SecretStr("s" * 40), "QUFB" * 10 + "QUE="
+    more: Any = {"jwt_secret": secret, "buyer_hash_key": secret, "sandbox_gateway_secret": secret}
+    more |= {"secret_keys": SecretStr(f"k:{ring}"), "ticket_keys": SecretStr(f"t:{ring}")}
+    production = Settings(env="production", allowed_hosts="shop.example.com", **more)
+    assert production.gateways.sandbox_url is None
+    assert Settings(env="development").gateways.sandbox_url == "http://127.0.0.1:8100"
+    told = production.model_copy(update={"sandbox_gateway_url": "http://sandbox.example.com"})
+    assert told.gateways.sandbox_url == "http://sandbox.example.com"
+    none = GatewayOptions(None, NEW)
+    assert set(gateways_from(none, httpx.AsyncClient())) == {one.NAME for one in GATEWAYS} - {"sandbox"}

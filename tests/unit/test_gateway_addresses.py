@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import threading
 from typing import Any
 
 import pytest
 
+from activities.gateways import names
 from activities.gateways.addresses import checked_base_url, is_public, pinned
 from domain.errors import GatewayUnavailable
 
@@ -88,10 +90,10 @@ def test_an_address_that_anybody_has_is_public(address: str) -> None:
 def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     """Let every name mean these."""
 
-    async def found(self: Any, host: Any, port: Any, **_: Any) -> list[Any]:
+    def found(host: Any, port: Any, **_: Any) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", found)
+    monkeypatch.setattr(socket, "getaddrinfo", found)
 
 
 async def test_the_connection_goes_to_the_address_that_was_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,9 +117,32 @@ async def test_a_name_that_means_an_address_of_ours_is_not_asked(
 
 
 async def test_a_name_that_means_nothing_is_asked_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def unknown(self: Any, host: Any, port: Any, **_: Any) -> list[Any]:
+    def unknown(host: Any, port: Any, **_: Any) -> list[Any]:
         raise socket.gaierror
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", unknown)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(GatewayUnavailable, match="not known"):
         await pinned(GOOD, "/payments")
+
+
+async def test_names_whose_servers_do_not_answer_keep_no_other_name_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering, real = threading.Event(), socket.getaddrinfo
+
+    def slow(host: str, *args: Any, **more: Any) -> Any:
+        if host == "slow.example.com":
+            assert answering.wait(30)
+            raise socket.gaierror
+        return real(host, *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    monkeypatch.setattr(names, "SECONDS", 0.05)
+    try:
+        for _ in range(5):
+            with pytest.raises(GatewayUnavailable, match="not known"):
+                await pinned("https://slow.example.com", "/payments")
+        async with asyncio.timeout(5):
+            assert await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 1)
+        monkeypatch.setattr(names, "SECONDS", 5.0)
+        assert [str(one) for one in await names.look_up("127.0.0.1", 443)] == ["127.0.0.1"]
+    finally:
+        answering.set()

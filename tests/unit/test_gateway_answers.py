@@ -155,11 +155,13 @@ async def test_a_refund_answered_with_nonsense_is_asked_again_with_the_same_key(
 
 
 async def test_a_refund_carries_its_key_and_amount() -> None:
-    calls = answering(200, {"id": "ref_1", "status": "succeeded", "amount": 5})
+    made = {"id": "ref_1", "status": "succeeded", "amount": 5}
+    calls = Calls(lambda request: httpx.Response(200, json=ANSWER if request.method == "GET" else made))
     result = await calls.gateway.refund(DEMO, PAYMENT, 5, "late-payment/demo/pay_1")
     assert (result.refund_id, result.status, result.amount) == ("ref_1", "succeeded", 5)
-    assert calls.seen[0].headers["idempotency-key"] == "late-payment/demo/pay_1"
-    assert json.loads(calls.seen[0].content) == {"amount": 5}
+    assert [request.method for request in calls.seen] == ["GET", "POST"], "whose it is was looked at first"
+    assert calls.seen[1].headers["idempotency-key"] == "late-payment/demo/pay_1"
+    assert json.loads(calls.seen[1].content) == {"amount": 5}
 
 
 async def test_every_call_waits_three_seconds_at_most_for_each_step() -> None:

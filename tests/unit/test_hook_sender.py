@@ -15,7 +15,7 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from activities.gateways.addresses import Address
+from activities.gateways.names import Address
 from activities.hooks import sender as sending
 from activities.hooks.sender import Sender, body_of, client, message_id
 from activities.hooks.targets import BadTarget, Targets, checked_hook_url

@@ -7,8 +7,10 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Literal
 
+import aiosmtplib
 import pytest
 
+from activities.fulfilment import mailers
 from activities.fulfilment.mail_message import message_of
 from activities.fulfilment.mailers import FolderMailer, SmtpMailer, SmtpServer
 from activities.fulfilment.outcomes import Never, NotYet
@@ -107,3 +109,28 @@ async def test_a_folder_that_cannot_be_written_is_tried_again(tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(NotYet, match="folder"):
         await FolderMailer(tmp_path / "file" / "mail").send(a_message())
+
+
+async def test_who_finds_all_connections_in_use_waits_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailers, "PATIENCE", 0.05)
+    taken = asyncio.Event()
+
+    async def hang(*_: object, **__: object) -> None:
+        taken.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(aiosmtplib, "send", hang)
+    mailer = SmtpMailer(SmtpServer("127.0.0.1", 1, connections=1, security="none"))
+    first = asyncio.create_task(mailer.send(a_message()))
+    await taken.wait()
+    with pytest.raises(NotYet, match="taken"):
+        await mailer.send(a_message())
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    monkeypatch.setattr(aiosmtplib, "send", answered)
+    await mailer.send(a_message())
+
+
+async def answered(*_: object, **__: object) -> None:
+    """A server that takes everything."""

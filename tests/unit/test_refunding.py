@@ -10,7 +10,7 @@ import pytest
 
 from activities.gateways.interface import Gateway
 from activities.refunding import MOST_KEYS, REFUNDED_BY_HAND, MoneyBack, give_back
-from domain.errors import GatewayRefused, GatewayUnavailable
+from domain.errors import GatewayNotConfigured, GatewayRefused, GatewayUnavailable
 from domain.gateway import GatewayPayment, PaymentStatus, RefundResult, RefundStatus
 from domain.ids import GatewayName, PaymentId, TenantId
 
@@ -160,6 +160,15 @@ async def test_a_gateway_that_always_fails_is_not_asked_by_more_and_more_keys() 
     with pytest.raises(GatewayUnavailable):
         await ask(desk, money(), tries=10_000)
     assert len(desk.keys) == MOST_KEYS
+
+
+async def test_what_is_owed_stays_owed_while_the_gateway_says_nothing_of_the_payment() -> None:
+    class Locked(Desk):
+        async def fetch(self, tenant: TenantId, payment_id: PaymentId) -> GatewayPayment | None:
+            raise GatewayNotConfigured("Set the shop's secret first.")
+
+    with pytest.raises(GatewayUnavailable, match="Set the shop's secret first"):
+        await ask(Locked(), money())
 
 
 async def test_a_gateway_that_refuses_is_asked_again_and_the_reason_is_told() -> None:

@@ -134,6 +134,8 @@ def test_the_currency_changes_only_before_there_is_a_checkout() -> None:
         ({"rate_basis_points": MAX_RATE + 1}, "tax_classes.1.rate_basis_points"),
         ({"valid_from": "2026-02-30"}, "tax_classes.1.valid_from"),
         ({"valid_from": "20260101"}, "tax_classes.1.valid_from"),
+        ({"valid_from": "0001-01-01"}, "tax_classes.1.valid_from"),
+        ({"valid_from": "9999-12-31"}, "tax_classes.1.valid_from"),
         ({"valid_from": "2026-W01-1"}, "tax_classes.1.valid_from"),
         ({"valid_from": "2026-01-01"}, "tax_classes.1"),
     ],

@@ -119,7 +119,7 @@ async def test_a_sale_stands_where_its_fulfilment_cannot_be_started_and_the_chec
         async with asyncio.timeout(10):
             await refused.wait()
     assert order is not None
-    assert (await till.repair.repair_tenant(till.tenant, fulfilment_grace=0)).fulfilments_started == 1
+    assert (await till.repair.repair_fulfilment(till.tenant, grace=0)).fulfilments_started == 1
     assert (await Sale(till, order).result())["pdf"] is DONE
 
 

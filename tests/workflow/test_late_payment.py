@@ -85,6 +85,17 @@ async def test_a_webhook_ends_the_wait_at_once(till: Till) -> None:
     assert till.gateway.asked == 1
 
 
+async def test_a_webhook_that_comes_while_the_gateway_is_asked_is_heard(till: Till) -> None:
+    held, capture = await cancelled(till)
+    till.gateway.has(capture, till.tenant, PaymentStatus.CREATED)
+    till.gateway.answering.clear()
+    run = await asked_about(till, held, capture)
+    await asked(till, 1)
+    await till.webhook(capture)
+    till.gateway.answering.set()
+    assert (await run.result()).ruling is Ruling.ORDER
+
+
 async def test_a_payment_that_is_never_captured_is_given_up_after_three_days(till: Till, time: clock.Clock) -> None:
     held, capture = await cancelled(till)
     capture = replace(capture, received_at=datetime.now(UTC) - 72 * HOUR + 2 * MINUTE)
