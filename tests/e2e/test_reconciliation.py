@@ -66,18 +66,21 @@ async def test_a_payment_whose_webhook_never_came_makes_its_order(system: System
     assert await desk.open() == {}
 
 
-async def test_a_capture_that_is_too_young_to_be_mended_is_still_asked_about_at_the_holds_end(
+async def test_a_capture_that_is_too_young_to_be_mended_stays_in_flight_so_that_the_holds_end_asks_about_it(
     system: System, desk: Reconciling
 ) -> None:
-    buyer, product = system.buyer(QUICK), await system.product(tenant=QUICK)
-    checkout = await buyer.hold((product, 1))
+    buyer, checkout = await held(system)
     started = await buyer.pay(checkout["id"])
     await system.gateway.pay(started["payment_id"], drop=True)
-    async with reconciling(system, grace=timedelta(hours=1)) as careful:
-        done = await careful.run(QUICK)
+    await asyncio.sleep(1.1)
+    async with reconciling(system, grace=timedelta(seconds=1)) as careful:
+        await system.admin.execute("UPDATE payments SET changed_at = clock_timestamp()")
+        done = await careful.run()
     assert (done.counts.too_young, done.counts.repaired, done.counts.noted) == (1, 0, 0)
+    [payment] = (await buyer.read(checkout["id"]))["payments"]
+    assert payment["status"] == "created"
+    assert (await desk.run()).counts.repaired == 1
     await buyer.until(checkout["id"], "confirmed")
-    assert (await desk.run(QUICK)).counts.repaired == 0
 
 
 async def test_a_late_payment_whose_webhook_never_came_is_refunded(system: System, desk: Reconciling) -> None:
