@@ -74,8 +74,8 @@ STICKY_TIMEOUT = timedelta(seconds=1)
 """How long a task waits for the worker that had its run in memory; a killed worker costs this."""
 GRACE = timedelta(seconds=8)
 ANSWERS_FIRST = timedelta(seconds=1)
-"""What follows a sale begins so much later: its rendering and its run (ten times the sale's own work) would take the
-processor, and Temporal's database, from the very answers that the buyers wait for."""
+"""What follows a sale begins so much later: its rendering and its run, three times the work of the confirm, would take
+the processor, and Temporal's database, from the very answers that buyers wait for."""
 LOW_PRIORITY = 10
 """By how much a process that serves no checkouts gives way to others of its machine (see nice(1))."""
 HOOKS_AT_ONCE = 32

@@ -75,15 +75,15 @@ class Repair:
         keep_unmatched: float = KEEP_UNMATCHED_SECONDS,
     ) -> Repaired:
         """One tenant's stock, money and numbers. Times in seconds."""
-        shares: dict[str, Awaitable[int]] = {
-            "holds_settled": self._settle_holds(tenant, hold_grace),
-            "events_delivered": self._deliver_events(tenant, event_grace),
-            "refunds_started": self._start_refunds(tenant, event_grace),
-            "events_unmatched": self._alert(tenant, alert_after),
-            "unmatched_refunded": self._give_up(tenant, keep_unmatched),
-            "numbers_given": self._number(tenant),
+        shares: dict[str, Callable[[], Awaitable[int]]] = {
+            "holds_settled": lambda: self._settle_holds(tenant, hold_grace),
+            "events_delivered": lambda: self._deliver_events(tenant, event_grace),
+            "refunds_started": lambda: self._start_refunds(tenant, event_grace),
+            "events_unmatched": lambda: self._alert(tenant, alert_after),
+            "unmatched_refunded": lambda: self._give_up(tenant, keep_unmatched),
+            "numbers_given": lambda: self._number(tenant),
         }
-        counts = await each(shares.values(), lambda share: share)
+        counts = await each(shares.values(), lambda share: share())
         return Repaired(**dict(zip(shares, counts, strict=True)))
 
     async def repair_fulfilment(self, tenant: TenantId, *, grace: float = FULFILMENT_GRACE_SECONDS) -> Repaired:
