@@ -39,9 +39,9 @@ LINES = 50
 
 @pytest.fixture
 async def till(database_url: str, temporal_address: str, temporal_namespace: str) -> AsyncIterator[Till]:
-    """A shop of 50 products with holds of 2 seconds."""
+    """A shop of 50 products with holds of 2 seconds. Its name counts, too: it is in every event."""
     async with a_till(
-        database_url, temporal_address, temporal_namespace, products=LINES,
+        database_url, temporal_address, temporal_namespace, tenant="shop", products=LINES,
         hold_seconds=2, extension_seconds=2, maximum_seconds=60,
     ) as till:  # fmt: skip
         yield till
