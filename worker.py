@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -33,7 +33,7 @@ from activities.payments import PaymentActivities
 from activities.purge import Purge
 from activities.reconciliation import ReconciliationActivities, reconciler_from
 from activities.repair import Repair
-from activities.schedules import ensure_schedules
+from activities.schedules import keep_trying
 from api import logs, temporal
 from db.database import Database
 from db.keyring import KeyRing
@@ -193,7 +193,7 @@ async def run_worker(settings: Settings, *, parts: Collection[Part] = ALL_PARTS,
                 activities = [*all_activities(db, settings.admin_url, client, queue, gateways, fulfilling), *following]
                 worker = make_worker(client, queue, activities, build_id=settings.build_id, also=also)
                 await stack.enter_async_context(worker)
-                await ensure_schedules(client, queue)
+                await stack.enter_async_context(beside(keep_trying(client, queue)))
             if Part.FULFILMENT in parts:
                 await stack.enter_async_context(make_fulfilment_worker(client, queue, following))
                 await stack.enter_async_context(hooks_running(settings, db, ring, client))
@@ -207,14 +207,21 @@ async def hooks_running(settings: Settings, db: Database, ring: KeyRing, client:
     """Send tenants' webhooks while the block runs."""
     async with hook_client() as http:
         activities = hook_activities(db, ring, http, development=settings.env == "development")
-        async with make_hooks_worker(client, settings.task_queue, activities):
-            relay = asyncio.create_task(Relay(settings.admin_url, client, settings.task_queue).run())
-            try:
-                yield
-            finally:
-                relay.cancel()
-                with suppress(asyncio.CancelledError):
-                    await relay
+        relay = Relay(settings.admin_url, client, settings.task_queue)
+        async with make_hooks_worker(client, settings.task_queue, activities), beside(relay.run()):
+            yield
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do this while the block runs."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 def fulfilment_config(settings: Settings) -> FulfilmentConfig:

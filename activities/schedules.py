@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 
+from structlog import stdlib
 from temporalio.client import (
     Client,
     Schedule,
@@ -17,8 +19,12 @@ from temporalio.client import (
     ScheduleUpdate,
     ScheduleUpdateInput,
 )
+from temporalio.service import RPCError
 
 from domain.naming import CONSISTENCY_CHECK, PURGE_TOKENS, RECONCILE_PAYMENTS
+
+PAUSE_SECONDS = 10
+_log = stdlib.get_logger("schedules")
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,16 @@ async def ensure_schedules(client: Client, task_queue: str) -> None:
     """Create the schedules, or bring them up to date. Any number of workers may do so at once."""
     for planned in PLANNED:
         await _ensure(client, planned.id, _schedule(planned, task_queue))
+
+
+async def keep_trying(client: Client, task_queue: str) -> None:
+    """The same, until it is done: a server that is slow with its schedules must keep no worker from its checkouts."""
+    while True:
+        try:
+            return await ensure_schedules(client, task_queue)
+        except RPCError as error:
+            _log.warning("schedules_not_made", error=error.message, again_in_seconds=PAUSE_SECONDS)
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
 def _schedule(planned: Planned, task_queue: str) -> Schedule:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import cast
 
 import pytest
 from temporalio.client import (
@@ -14,6 +15,7 @@ from temporalio.client import (
     ScheduleDescription,
     ScheduleIntervalSpec,
 )
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities import schedules
 from activities.schedules import PLANNED, ensure_schedules
@@ -110,3 +112,17 @@ async def revocation(admin: shop.Connection, tenant: TenantId, name: str, end: s
     await admin.execute(
         f"INSERT INTO revocations (tenant_id, id, reason, expires_at) VALUES (%s, %s, 'test', {end})", (tenant, name)
     )
+
+
+async def test_a_server_that_is_slow_with_its_schedules_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    async def slow(_: object, task_queue: str) -> None:
+        asked.append(task_queue)
+        if len(asked) < 3:
+            raise RPCError("Timeout expired", RPCStatusCode.CANCELLED, b"")
+
+    monkeypatch.setattr(schedules, "ensure_schedules", slow)
+    monkeypatch.setattr(schedules, "PAUSE_SECONDS", 0)
+    await schedules.keep_trying(cast("Client", None), TASK_QUEUE)
+    assert asked == [TASK_QUEUE] * 3
